@@ -1,0 +1,35 @@
+"""Make a pretrained CLIP forget: prototypes from text, a closed-form edit of the final projection, at a strength."""
+
+from .concepts import BUNDLED_SYNONYMS, ConceptGrid, ForgetRequest, all_requests
+from .datasets import bundled_images, encode, grid_of, open_images
+from .evaluate import accuracy_grid, evaluate, make_task, predict
+from .models import Clip, load_clip
+from .prototypes import Prototypes, Synthesis, synthesize_prototypes
+from .survey import every_request, summary
+from .unlearn import ProjectionEdit, fit_edit, save_edited
+
+__all__ = [
+    "BUNDLED_SYNONYMS",
+    "Clip",
+    "ConceptGrid",
+    "ForgetRequest",
+    "ProjectionEdit",
+    "Prototypes",
+    "Synthesis",
+    "accuracy_grid",
+    "all_requests",
+    "bundled_images",
+    "encode",
+    "evaluate",
+    "every_request",
+    "fit_edit",
+    "grid_of",
+    "load_clip",
+    "make_task",
+    "open_images",
+    "predict",
+    "save_edited",
+    "summary",
+    "synthesize_prototypes",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,167 @@
+"""Image folders <domain>/<class>/*.jpg|png|webp: read by ImageFolder, encoded once, kept as features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from tqdm.auto import tqdm
+
+from .concepts import ConceptGrid, words
+from .models import Clip
+from .paths import bundled
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
+
+
+class DataError(ValueError):
+    """An image folder that cannot be used; the message names the folder or file."""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of a folder, not yet opened: paths with class and domain indices into `classes` and `domains`."""
+
+    root: Path
+    classes: tuple[str, ...]
+    domains: tuple[str, ...]
+    paths: tuple[Path, ...]
+    class_of: Tensor
+    domain_of: Tensor
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Encoded images: f (n, D) before the projection, with class and domain indices, paths, and what was skipped."""
+
+    f: Tensor
+    class_of: Tensor
+    domain_of: Tensor
+    paths: tuple[Path, ...]
+    skipped: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.f)
+
+
+def open_images(root: str | Path) -> ImageSet:
+    """List <domain>/<class>/* under root; domains and classes are read from the folder names.
+
+    A class may be absent from a domain, but a class folder without images is an error (DataError), as are an empty
+    folder and one whose domains hold images directly.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"no image folder {root}.")
+    domains = sorted(d for d in root.iterdir() if d.is_dir() and not d.name.startswith("."))
+    if not domains:
+        raise DataError(f"{root} is empty; it should hold <domain>/<class>/*.jpg|png|webp.")
+    per_domain = [(d, _class_folder(d)) for d in domains]
+    names = sorted({words(c) for _, folder in per_domain for c in folder.classes})
+    paths, class_of, domain_of = [], [], []
+    for k, (_, folder) in enumerate(per_domain):
+        index = [names.index(words(c)) for c in folder.classes]
+        paths += [Path(p) for p, _ in folder.samples]
+        class_of += [index[c] for _, c in folder.samples]
+        domain_of += [k] * len(folder.samples)
+    return ImageSet(
+        root,
+        tuple(names),
+        tuple(words(d.name) for d in domains),
+        tuple(paths),
+        torch.tensor(class_of),
+        torch.tensor(domain_of),
+    )
+
+
+def _class_folder(domain: Path) -> ImageFolder:
+    """The classes of one domain, by torchvision; an empty class folder is named."""
+    classes = sorted(c for c in domain.iterdir() if c.is_dir() and not c.name.startswith("."))
+    if not classes:
+        raise DataError(f"{domain} holds no class folders; it should hold <class>/*.jpg|png|webp.")
+    for c in classes:
+        if not any(p.suffix.lower() in EXTENSIONS for p in c.rglob("*")):
+            raise DataError(f"class folder {c} holds no images ({', '.join(EXTENSIONS)}).")
+    return ImageFolder(domain, is_valid_file=lambda p: p.lower().endswith(EXTENSIONS))
+
+
+def bundled_images(unrelated: bool = False) -> ImageSet:
+    """The evaluation images that ship with the package: 16 classes x 4 domains, or the 8 unrelated classes."""
+    return open_images(bundled("four_domains") / ("unrelated" if unrelated else "images"))
+
+
+def subset(images: ImageSet, per_cell: int) -> ImageSet:
+    """The first `per_cell` images of each cell: for quick runs."""
+    cell = images.class_of * len(images.domains) + images.domain_of
+    seen: dict[int, int] = {}
+    keep = []
+    for i, c in enumerate(cell.tolist()):
+        seen[c] = seen.get(c, 0) + 1
+        if seen[c] <= per_cell:
+            keep.append(i)
+    paths = tuple(images.paths[i] for i in keep)
+    return ImageSet(images.root, images.classes, images.domains, paths, images.class_of[keep], images.domain_of[keep])
+
+
+def grid_of(images: ImageSet, synonyms: dict[str, Sequence[str]] | None = None) -> ConceptGrid:
+    """The concept grid of an image folder: its classes x its domains."""
+    return ConceptGrid(images.classes, images.domains, synonyms=synonyms or {})
+
+
+class _Opened(torch.utils.data.Dataset):
+    """Opens and preprocesses one image; an unreadable one comes back as its message."""
+
+    def __init__(self, images: ImageSet, preprocess) -> None:
+        self.images, self.preprocess = images, preprocess
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> tuple[int, Tensor | str]:
+        path = self.images.paths[i]
+        try:
+            with Image.open(path) as image:
+                return i, self.preprocess(image.convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return i, f"{path.relative_to(self.images.root)}: {str(error).splitlines()[0]}"
+
+
+@torch.no_grad()
+def encode(
+    clip: Clip,
+    images: ImageSet,
+    skip_unreadable: bool = False,
+    progress: bool = True,
+    batch: int = 128,
+    workers: int = 0,
+) -> Features:
+    """Features f (n, D) of all images, before the projection; every later edit is a matrix product on them.
+
+    Raises DataError naming the first unreadable image, unless skip_unreadable: then they are left out and listed.
+    """
+    loader = DataLoader(_Opened(images, clip.preprocess), batch, num_workers=workers, collate_fn=list)
+    f, kept, skipped = [], [], []
+    with tqdm(total=len(images), desc="encoding", disable=not progress) as bar:
+        for items in loader:
+            bad = [x for _, x in items if isinstance(x, str)]
+            if bad and not skip_unreadable:
+                raise DataError(f"unreadable image {bad[0]} (--skip-unreadable goes on without such images).")
+            skipped += bad
+            good = [(i, x) for i, x in items if not isinstance(x, str)]
+            if good:
+                f.append(clip.image_features(torch.stack([x for _, x in good])).cpu())
+                kept += [i for i, _ in good]
+            bar.update(len(items))
+    if not kept:
+        raise DataError(f"no readable image in {images.root}.")
+    paths = tuple(images.paths[i] for i in kept)
+    return Features(torch.cat(f), images.class_of[kept], images.domain_of[kept], paths, tuple(skipped))

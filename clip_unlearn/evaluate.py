@@ -1,0 +1,127 @@
+"""What an edit did: accuracy grids, groups of images, paraphrases, over a range of strengths.
+
+Images are encoded once; everything here is matrix products on their features, so a strength change is instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from .concepts import ConceptGrid
+from .datasets import Features
+from .models import Clip
+from .prototypes import Prototypes
+from .unlearn import ProjectionEdit
+
+GROUPS = ("forget", "retained", "same_class", "same_domain", "unrelated")
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Encoded images and the prompts that classify them.
+
+    images: features f, classes, domains; prompts (C, n, D_text) and paraphrases (C, n', D_text): text features before
+    the text projection, lists because classes may have different numbers of prompts.
+    """
+
+    grid: ConceptGrid
+    images: Features
+    prompts: tuple[Tensor, ...]
+    paraphrases: tuple[Tensor, ...]
+
+
+def make_task(clip: Clip, grid: ConceptGrid, images: Features) -> Task:
+    """Encode the test prompts and the paraphrases of a grid once, beside its encoded images."""
+
+    def encoded(prompts: list[list[str]]) -> tuple[Tensor, ...]:
+        features = clip.text_features([p for row in prompts for p in row])
+        return tuple(features.split([len(row) for row in prompts]))
+
+    return Task(grid, images, encoded(grid.test_prompts()), encoded(grid.paraphrase_prompts()))
+
+
+def classifier(prompts: Sequence[Tensor], W_text: Tensor) -> Tensor:
+    """(C, d) unit class embeddings: the normalised mean of normalised prompt embeddings, as open_clip builds them."""
+    rows = [normalize(g @ W_text, dim=-1).mean(0) for g in prompts]
+    return normalize(torch.stack(rows), dim=-1)
+
+
+def predict(task: Task, W: Tensor, W_text: Tensor, paraphrase: bool = False) -> Tensor:
+    """(n,) predicted class of each image, by the test prompts or by the paraphrases."""
+    weights = classifier(task.paraphrases if paraphrase else task.prompts, W_text)
+    return (task.images.f @ W @ weights.T).argmax(1)  # the norm of h does not move the argmax
+
+
+def accuracy_grid(task: Task, predicted: Tensor) -> pd.DataFrame:
+    """Accuracy of each cell, classes x domains; NaN where a cell has no images."""
+    right = predicted.eq(task.images.class_of).float()
+    cell = task.images.class_of * task.grid.shape[1] + task.images.domain_of
+    total = torch.bincount(cell, minlength=task.grid.shape[0] * task.grid.shape[1])
+    hits = torch.bincount(cell, right, minlength=len(total))
+    return pd.DataFrame(
+        (hits / total).reshape(task.grid.shape).numpy(), index=list(task.grid.classes), columns=list(task.grid.domains)
+    )
+
+
+def group_masks(mask: Tensor, images: Features) -> dict[str, Tensor | None]:
+    """(n,) bool for each group of images; None where the paradigm has no such group.
+
+    forget: the cells to forget; retained: all others; same_class: a forgotten class in a domain where it stays;
+    same_domain: another class in a domain where something is forgotten (both only for domain-specific requests).
+    """
+    forget = mask[images.class_of, images.domain_of]
+    rows, columns = mask.any(1), mask.any(0)
+    specific = not (mask[rows].all() or mask[:, columns].all())
+    return {
+        "forget": forget,
+        "retained": ~forget,
+        "same_class": rows[images.class_of] & ~forget if specific else None,
+        "same_domain": columns[images.domain_of] & ~forget if specific else None,
+    }
+
+
+def harmonic(retained: float, forget: float) -> float:
+    """ADU's H: harmonic mean of memory (retained accuracy) and forgetting (1 - forget accuracy), arXiv 2510.08132."""
+    forgotten = 1 - forget
+    return 0.0 if retained + forgotten == 0 else 2 * retained * forgotten / (retained + forgotten)
+
+
+def evaluate(
+    prototypes: Prototypes,
+    edit: ProjectionEdit,
+    task: Task,
+    strengths: Sequence[float] = STRENGTHS,
+    unrelated: Task | None = None,
+) -> pd.DataFrame:
+    """Accuracy of each group at each strength: a tidy frame (strength, group, n, accuracy, paraphrase, H).
+
+    `unrelated` is a task of other classes; its images in domains that are forgotten whole are left out, since
+    forgetting them is what was asked.
+    """
+    mask = edit.request.mask(prototypes.grid)
+    groups = {name: (task, g) for name, g in group_masks(mask, task.images).items() if g is not None}
+    if unrelated is not None:
+        gone = {d for d, whole in zip(prototypes.grid.domains, mask.all(0).tolist(), strict=True) if whole}
+        stays = torch.tensor([d not in gone for d in unrelated.grid.domains])[unrelated.images.domain_of]
+        groups["unrelated"] = (unrelated, stays)
+    groups = {name: (t, g) for name, (t, g) in groups.items() if g.any()}
+    rows = []
+    for strength in strengths:
+        W, W_text = (edit.weight(w, strength, t) for w, t in ((prototypes.W, "visual"), (prototypes.W_text, "text")))
+        right = {
+            id(t): [predict(t, W, W_text, p).eq(t.images.class_of).float() for p in (False, True)]
+            for t in {id(t): t for t, _ in groups.values()}.values()
+        }
+        found = {name: [r[g].mean().item() for r in right[id(t)]] for name, (t, g) in groups.items()}
+        H = harmonic(found["retained"][0], found["forget"][0]) if {"retained", "forget"} <= found.keys() else None
+        rows += [
+            (strength, name, int(groups[name][1].sum()), plain, other, H) for name, (plain, other) in found.items()
+        ]
+    return pd.DataFrame(rows, columns=["strength", "group", "n", "accuracy", "paraphrase", "H"])

@@ -1,0 +1,161 @@
+"""The mathematics: four closed-form (or nearly) edits of a final projection, each a low-rank Delta = A B.
+
+Everything here is torch on plain tensors; no model, no image, no file. Shapes: W (D, d) projection; text (C, K, d) unit
+text prototypes; class_text (C, d) domain-free ones; visual (C, K, m, D) prototype features; mask (C, K) bool, True to
+forget. Every function returns the factors A (D, r), B (r, d); the edited projection is W + strength * A B.
+Source: arXiv 2512.14113 and 2512.14137, reconstructed from the public abstract and summaries.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
+
+Factors = tuple[Tensor, Tensor]
+
+
+def orthonormal_basis(vectors: Tensor, rtol: float = 1e-3) -> Tensor:
+    """U (d, r): orthonormal basis of the span of the rows of vectors (n, d), by SVD with a relative tolerance."""
+    if vectors.numel() == 0:
+        return vectors.new_zeros(vectors.shape[-1], 0)
+    _, s, vh = torch.linalg.svd(vectors, full_matrices=False)
+    return vh[s > rtol * s[0]].T
+
+
+def unit_features(visual: Tensor, W: Tensor) -> Tensor:
+    """Prototype features on one scale: f / |f|, times the mean norm, so that no cell weighs more than another."""
+    norms = visual.norm(dim=-1, keepdim=True)
+    return visual / norms * norms.mean()
+
+
+def null_space(W: Tensor, text: Tensor, visual: Tensor, mask: Tensor, use: str = "both") -> Factors:
+    """Project the forgotten cells' prototypes out: Delta = -W U U^T (arXiv 2512.14113; `use="text"` is 2512.14137).
+
+    `use` says which prototypes span U: "text", "visual" or "both".
+    """
+    if use not in ("text", "visual", "both"):
+        raise ValueError(f'use="{use}": "text", "visual" or "both".')
+    rows = [] if use == "visual" else [text[mask]]
+    if use != "text":
+        rows.append(normalize(visual[mask].flatten(0, 1) @ W, dim=-1))
+    U = orthonormal_basis(torch.cat(rows))
+    return -W @ U, U.T
+
+
+def retain_aware(
+    W: Tensor,
+    class_text: Tensor,
+    visual: Tensor,
+    mask: Tensor,
+    beta: float = 1.5,
+    weight: float = 1.0,
+    lam: float = 0.01,
+) -> Factors:
+    """Least squares in feature space: forgotten prototypes lose their class directions, retained ones stay put.
+
+    min  w sum_F |f (W + Delta) - f W (I - beta B B^T)|^2 + sum_R |f Delta|^2 + lam |Delta|^2, with B an orthonormal
+    basis of the forgotten classes' domain-free text embeddings. `weight` is w as a multiple of |R| / |F|; `lam` is
+    relative to the mean squared singular value of the stacked prototypes. Solved with as many unknowns as prototypes (push-through identity) when those are
+    fewer than D.
+    """
+    f = unit_features(visual, W)
+    forget, retain = f[mask].flatten(0, 1), f[~mask].flatten(0, 1)
+    B = orthonormal_basis(class_text[mask.any(1)])
+    w = weight * max(len(retain), 1) / len(forget)
+    X = torch.cat([w**0.5 * forget, retain])
+    Y = torch.cat([-beta * w**0.5 * forget @ W @ B, retain.new_zeros(len(retain), B.shape[1])])
+    ridge = lam * X.square().sum() / X.shape[1]
+    if len(X) < X.shape[1]:
+        A = X.T @ torch.linalg.solve(X @ X.T + ridge * torch.eye(len(X)), Y)
+    else:
+        A = torch.linalg.solve(X.T @ X + ridge * torch.eye(X.shape[1]), X.T @ Y)
+    return A, B.T
+
+
+def oblique(
+    W: Tensor,
+    text: Tensor,
+    class_text: Tensor,
+    visual: Tensor,
+    mask: Tensor,
+    rho: float = 0.8,
+    rho2: float = 0.3,
+    beta: float = 1.2,
+    omega: float = 0.5,
+) -> Factors:
+    """Detect one direction, remove another: Delta = -beta W sum_cells l (m . r) r^T; rank = number of cells.
+
+    For a forgotten cell, m = text + omega * visual mean; its detector l is m without a share rho of the same class's
+    cells that stay and a share rho2 of the other classes' cells of its domain that stay, scaled to l . m = 1; what is
+    removed is r, the class's domain-free text embedding. rho = rho2 = 0, r = m, beta = 1 is `null_space` of one cell.
+    """
+    mean = normalize(normalize(visual @ W, dim=-1).mean(2), dim=-1)
+    m = normalize(text + omega * mean, dim=-1)
+    columns, rows = [], []
+    for c, k in mask.nonzero().tolist():
+        same_class, same_domain = m[c][~mask[c]], m[:, k][~mask[:, k]]
+        detector = m[c, k]
+        for share, stays in ((rho, same_class), (rho2, same_domain)):
+            P = orthonormal_basis(stays)
+            reference = m[c, k] if share is rho else detector
+            detector = detector - share * P @ (P.T @ reference)
+        detector = detector / (detector @ m[c, k])
+        r = class_text[c]
+        columns.append(-beta * (m[c, k] @ r) * (W @ detector))
+        rows.append(r)
+    return torch.stack(columns, 1), torch.stack(rows)
+
+
+def refined(
+    W: Tensor,
+    class_text: Tensor,
+    visual: Tensor,
+    mask: Tensor,
+    start: Factors | None = None,
+    scale: float = 100.0,
+    drift: float = 10.0,
+    lam: float = 10.0,
+    steps: int = 40,
+) -> Factors:
+    """A few dozen L-BFGS steps on Delta, on prototypes alone.
+
+    forget: -log(1 - p(own class)); retain: cross-entropy to the model's own predictions + drift of the embedding;
+    + lam |Delta|^2 / |W|^2. `scale` is the logit scale. Starts from `start` (a closed-form edit) or from zero.
+    """
+    f = unit_features(visual, W)
+    own = torch.arange(len(mask))[:, None, None].expand(visual.shape[:3])
+    forget, retain, own_forget = f[mask].flatten(0, 1), f[~mask].flatten(0, 1), own[mask].flatten()
+    before = normalize(retain @ W, dim=-1)
+    target = (scale * before @ class_text.T).softmax(-1)
+    delta = torch.zeros_like(W) if start is None else start[0] @ start[1]
+    delta.requires_grad_(True)
+    solver = torch.optim.LBFGS([delta], max_iter=steps, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        solver.zero_grad()
+        logits = scale * normalize(forget @ (W + delta), dim=-1) @ class_text.T
+        rest = logits.scatter(1, own_forget[:, None], float("-inf")).logsumexp(1)
+        forgotten = (logits.logsumexp(1) - rest).mean()  # = -log(1 - p(own class)), without cancellation
+        after = normalize(retain @ (W + delta), dim=-1)
+        kept = cross_entropy(scale * after @ class_text.T, target) + drift * (1 - (after * before).sum(-1)).mean()
+        total = forgotten + kept + lam * delta.square().sum() / W.square().sum()
+        total.backward()
+        return total
+
+    solver.step(loss)
+    return thin(delta.detach())
+
+
+def thin(delta: Tensor, rtol: float = 1e-4) -> Factors:
+    """Factors A (D, r), B (r, d) of Delta (D, d), r its numerical rank."""
+    u, s, vh = torch.linalg.svd(delta, full_matrices=False)
+    r = max(int((s > rtol * s[0]).sum()), 1)
+    return u[:, :r] * s[:r], vh[:r]
+
+
+def random_subspace(W: Tensor, rank: int, seed: int = 0) -> Factors:
+    """The control: project out a random subspace of the same rank, Delta = -W Q Q^T."""
+    noise = torch.randn(W.shape[1], rank, generator=torch.Generator().manual_seed(seed))
+    Q = torch.linalg.qr(noise).Q
+    return -W @ Q, Q.T

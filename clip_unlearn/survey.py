@@ -1,0 +1,51 @@
+"""One request proves nothing: the same edit over every request of a kind, mean and worst."""
+
+from __future__ import annotations
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from .concepts import all_requests
+from .evaluate import GROUPS, Task, evaluate
+from .prototypes import Prototypes
+from .unlearn import fit_edit
+
+
+def every_request(
+    prototypes: Prototypes,
+    task: Task,
+    paradigm: str,
+    method: str | None = None,
+    unrelated: Task | None = None,
+    strength: float = 1.0,
+    progress: bool = True,
+    **settings: float,
+) -> pd.DataFrame:
+    """One row for every request of a paradigm: forget before and after, and changes of the other groups, in points."""
+    rows = []
+    for request in tqdm(all_requests(prototypes.grid, paradigm), desc=paradigm, disable=not progress):
+        edit = fit_edit(prototypes, request, method, **settings)
+        frame = evaluate(prototypes, edit, task, (0.0, strength), unrelated)
+        table = frame.pivot(index="group", columns="strength", values=["accuracy", "paraphrase"])
+        if "forget" not in table.index:
+            continue  # a cell without images cannot be measured
+        row = {"request": str(request), "method": edit.method, "before": table.loc["forget", ("accuracy", 0.0)]}
+        row["forget"] = table.loc["forget", ("accuracy", strength)]
+        row["paraphrase"] = table.loc["forget", ("paraphrase", strength)]
+        for group in table.index.difference(["forget"]):
+            before, after = table.loc[group, "accuracy"][[0.0, strength]]
+            row[group] = 100 * (after - before)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def summary(frame: pd.DataFrame) -> dict[str, float | str | int]:
+    """Mean and worst over the rows of `every_request`: the highest forget accuracy, the largest losses."""
+    out: dict[str, float | str | int] = {"requests": len(frame), "method": frame["method"].iloc[0]}
+    for column in ("before", "forget", "paraphrase", *GROUPS[1:]):
+        if column in frame:
+            values = frame[column].dropna()
+            out[column] = values.mean()
+            if column != "before":
+                out[f"{column} worst"] = values.max() if column in ("forget", "paraphrase") else values.min()
+    return out

@@ -1,0 +1,159 @@
+"""The one verb: a request and prototypes become an edit, and an edit is applied to a CLIP, restored, or saved."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from . import nullspace
+from .concepts import ForgetRequest
+from .models import Clip, save_model
+from .prototypes import Prototypes
+
+TOWERS = ("visual", "text", "both")
+METHODS = ("null-space", "null-space-text", "null-space-visual", "retain-aware", "oblique", "refined")
+# The method that measures best, by paradigm, with its settings chosen on the bundled model: see `fit_edit`.
+DEFAULT_METHOD = {"global": "oblique", "domain-specific": "oblique", "whole-domain": "retain-aware"}
+SETTINGS: dict[str, dict[str, dict[str, float]]] = {
+    "oblique": {
+        "global": {"rho2": 0.8, "beta": 0.6, "omega": 0.25},
+        "domain-specific": {"rho": 0.8, "rho2": 0.3, "beta": 1.2, "omega": 0.5},
+        "whole-domain": {"rho": 0.8, "rho2": 0.0, "beta": 1.2, "omega": 0.5},
+    },
+    "retain-aware": {
+        "global": {"beta": 2.5},
+        "domain-specific": {"beta": 2.5},
+        "whole-domain": {"beta": 1.5},
+    },
+    "refined": {"global": {}, "domain-specific": {}, "whole-domain": {}},
+}
+
+
+@dataclass(frozen=True)
+class ProjectionEdit:
+    """A fitted edit: for each edited tower the thin factors A (D, r), B (r, d) of Delta = A B. It never changes."""
+
+    request: ForgetRequest
+    method: str
+    factors: dict[str, tuple[Tensor, Tensor]]
+
+    @property
+    def towers(self) -> str:
+        """ "visual", "text" or "both"."""
+        return "both" if len(self.factors) == 2 else next(iter(self.factors))
+
+    def rank(self, tower: str = "visual") -> int:
+        """Number of directions that the edit of a tower touches; 0 if it leaves the tower alone."""
+        return self.factors[tower][1].shape[0] if tower in self.factors else 0
+
+    def weight(self, W: Tensor, strength: float, tower: str = "visual") -> Tensor:
+        """W + strength * A B, pure; strength 0, or a tower that is not edited, returns W itself, bit for bit.
+
+        Raises ValueError for a strength outside [0, 1].
+        """
+        strength = check_strength(strength)
+        if strength == 0 or tower not in self.factors:
+            return W
+        A, B = self.factors[tower]
+        return W + strength * (A.to(W) @ B.to(W))
+
+    @contextlib.contextmanager
+    def applied(self, clip: Clip, strength: float = 1.0) -> Iterator[Clip]:
+        """The CLIP with the edit in place; on exit its weights are what they were, bit for bit, whatever happened."""
+        heads = {tower: clip.heads[tower] for tower in self.factors}
+        new = {tower: self.weight(head.weight, strength, tower) for tower, head in heads.items()}
+        kept = [(tensor, tensor.detach().clone()) for head in heads.values() for tensor in head.tensors()]
+        try:
+            if strength > 0:
+                for tower, head in heads.items():
+                    head.write(new[tower])
+            yield clip
+        finally:
+            with torch.no_grad():
+                for tensor, before in kept:
+                    tensor.copy_(before)
+
+
+def check_strength(strength: float) -> float:
+    """The strength as a float in [0, 1]; raises ValueError otherwise."""
+    if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
+        raise ValueError(f"strength is {strength!r}; it must be a number from 0 (unchanged) to 1 (full edit).")
+    return float(strength)
+
+
+def fit_edit(
+    prototypes: Prototypes,
+    request: ForgetRequest,
+    method: str | None = None,
+    towers: str = "visual",
+    **settings: float,
+) -> ProjectionEdit:
+    """Fit the edit that forgets `request`, from prototypes alone; no image of any data set is involved.
+
+    `method` None takes the paradigm's best; `settings` override its hyper-parameters (see `nullspace`). `towers` says
+    which projections change: the text side is edited for global requests only, since a domain-free prompt belongs to
+    every domain. Raises ValueError for an unknown method or towers, UnknownNameError for names outside the grid.
+    """
+    request = request.on(prototypes.grid)
+    method = method or DEFAULT_METHOD[request.paradigm]
+    if method not in METHODS:
+        raise ValueError(f'unknown method "{method}": {", ".join(METHODS)}.')
+    if towers not in TOWERS:
+        raise ValueError(f'unknown towers "{towers}": {", ".join(TOWERS)}.')
+    if towers != "visual" and request.paradigm != "global":
+        raise ValueError(
+            f'towers="{towers}" needs a global request: a {request.paradigm} request edits the image side, because '
+            'a prompt such as "a dog" speaks of every domain at once (use towers="visual").'
+        )
+    p, chosen = prototypes, ("visual", "text") if towers == "both" else (towers,)
+    # On the text side the prompts' own features stand where the synthesised images stand on the image side.
+    sides = {"visual": (p.W, p.visual), "text": (p.W_text, p.text_features[:, :, None])}
+    mask = request.mask(p.grid)
+    return ProjectionEdit(
+        request, method, {t: _factors(p, mask, request.paradigm, method, *sides[t], settings) for t in chosen}
+    )
+
+
+def _factors(
+    p: Prototypes, mask: Tensor, paradigm: str, method: str, W: Tensor, features: Tensor, settings: dict[str, float]
+) -> tuple[Tensor, Tensor]:
+    """Call the method on one tower: W (D, d) and its prototype features (C, K, m, D)."""
+    if method.startswith("null-space"):
+        use = method.removeprefix("null-space").removeprefix("-") or "both"
+        return nullspace.null_space(W, p.text, features, mask, use, **settings)
+    settings = {**SETTINGS[method][paradigm], **settings}
+    if method == "retain-aware":
+        return nullspace.retain_aware(W, p.class_text, features, mask, **settings)
+    if method == "oblique":
+        return nullspace.oblique(W, p.text, p.class_text, features, mask, **settings)
+    start = _factors(p, mask, paradigm, DEFAULT_METHOD[paradigm], W, features, {})
+    return nullspace.refined(W, p.class_text, features, mask, start=start, **settings)
+
+
+def save_edited(clip: Clip, edit: ProjectionEdit, strength: float, folder: str | Path) -> Path:
+    """Write the edited CLIP as an open_clip folder with an edit.json beside the weights; the CLIP itself is untouched.
+
+    `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads it.
+    """
+    folder = Path(folder)
+    with edit.applied(clip, strength):
+        save_model(clip, folder)
+    card = {
+        "base": clip.name,
+        "base_fingerprint": clip.fingerprint(),
+        "paradigm": edit.request.paradigm,
+        "classes": edit.request.classes,
+        "domains": edit.request.domains,
+        "method": edit.method,
+        "towers": edit.towers,
+        "strength": strength,
+        "rank": {tower: edit.rank(tower) for tower in edit.factors},
+    }
+    (folder / "edit.json").write_text(json.dumps(card, indent=2) + "\n")
+    return folder

@@ -1,0 +1,235 @@
+"""Train the bundled CLIP on freshly drawn images, about half an hour on two cores, and write data/bundled_clip.
+
+    python data/train_bundled_clip.py                 render, train, save, measure
+    python data/train_bundled_clip.py --measure       only measure the shipped model on the shipped images
+
+A caption that says only the class is true of many images of a batch, so the contrastive loss spreads each image's target
+over all captions that are true of it, and each caption's over all its images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import torch
+from captions import Caption, caption
+from PIL import Image
+from render import DOMAINS, FIGURES, HERE, UNRELATED, draw_cell, write_checksums
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample, log_softmax, normalize
+from tqdm import tqdm
+
+from clip_unlearn.concepts import ConceptGrid, words
+from clip_unlearn.datasets import bundled_images, encode
+from clip_unlearn.models import CONFIG, WEIGHTS, load_clip
+
+CELLS = [(d, c) for d in DOMAINS for c in FIGURES]
+CONFIG_JSON = {
+    "model_cfg": {
+        "embed_dim": 96,
+        "vision_cfg": {
+            "image_size": 64,
+            "patch_size": 8,
+            "width": 224,
+            "layers": 4,
+            "head_width": 32,
+            "mlp_ratio": 4.0,
+        },
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 96, "heads": 3, "layers": 3},
+    },
+    "preprocess_cfg": {
+        "mean": list(open_clip.OPENAI_DATASET_MEAN),
+        "std": list(open_clip.OPENAI_DATASET_STD),
+        "interpolation": "bicubic",
+        "resize_mode": "squash",
+    },
+}
+
+
+def training_images(per_cell: int, workers: int, cache: Path | None) -> Tensor:
+    """(cells, per_cell, 3, 64, 64) uint8, drawn anew; `cache` keeps them between trial runs."""
+    if cache and cache.is_file():
+        return torch.from_numpy(np.load(cache))
+    jobs = [("training", d, c, per_cell) for d, c in CELLS]
+    with ProcessPoolExecutor(workers) as pool:
+        drawn = [small(cell) for cell in tqdm(pool.map(draw_cell, jobs), total=len(jobs), desc="rendering")]
+    images = np.stack(drawn)
+    if cache:
+        np.save(cache, images)
+    return torch.from_numpy(images)
+
+
+def small(pictures: np.ndarray) -> np.ndarray:
+    """The model's own preprocessing, up to the normalisation: 96 -> 64 px, channels first."""
+    resized = [np.asarray(Image.fromarray(p).resize((64, 64), Image.Resampling.BICUBIC)) for p in pictures]
+    return np.stack(resized).transpose(0, 3, 1, 2)
+
+
+def augment(x: Tensor, rng: torch.Generator) -> Tensor:
+    """Random shift, size, turn, mirror and brightness of each image of a batch (n, 3, s, s) in [0, 1]."""
+    n = len(x)
+
+    def spread(limit: float) -> Tensor:
+        return (torch.rand(n, generator=rng) * 2 - 1) * limit
+
+    angle, scale = spread(0.15), 1 + spread(0.15)
+    mirror = torch.where(torch.rand(n, generator=rng) < 0.5, -1.0, 1.0)
+    theta = torch.stack(
+        [
+            torch.stack([mirror * scale * angle.cos(), -scale * angle.sin(), spread(0.12)], 1),
+            torch.stack([mirror * scale * angle.sin(), scale * angle.cos(), spread(0.12)], 1),
+        ],
+        1,
+    )
+    x = grid_sample(
+        x, affine_grid(theta, list(x.shape), align_corners=False), padding_mode="reflection", align_corners=False
+    )
+    return (x * (1 + spread(0.12))[:, None, None, None] + spread(0.06)[:, None, None, None]).clamp(0, 1)
+
+
+def truth(captions: list[Caption], cells: list[tuple[str, str]]) -> Tensor:
+    """(images, captions) 1 where the caption is true of the image."""
+    rows = [[k.name in (None, c) and k.domain in (None, d) for k in captions] for d, c in cells]
+    return torch.tensor(rows, dtype=torch.float)
+
+
+def loss_of(h: Tensor, t: Tensor, scale: Tensor, true: Tensor) -> Tensor:
+    """Contrastive loss with several positives: cross-entropy to the spread targets, both ways."""
+    logits = scale * h @ t.T
+    per_image = -(log_softmax(logits, 1) * true / true.sum(1, keepdim=True)).sum(1).mean()
+    per_caption = -(log_softmax(logits, 0) * true / true.sum(0, keepdim=True)).sum(0).mean()
+    return (per_image + per_caption) / 2
+
+
+def used_tokens(tokenizer) -> Tensor:
+    """Ids of every token that a caption can hold, found by drawing many."""
+    rng = np.random.default_rng(0)
+    texts = {caption(rng, c, d).text for d, c in CELLS for _ in range(600)}
+    return torch.unique(tokenizer(sorted(texts)))
+
+
+def new_model(tokenizer) -> open_clip.CLIP:
+    """Random weights; rows of the token table that no caption touches are zero, so that they compress."""
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**{k: v if k == "embed_dim" else dict(v) for k, v in CONFIG_JSON["model_cfg"].items()})
+    used = torch.zeros(49408, dtype=torch.bool)
+    used[used_tokens(tokenizer)] = True
+    with torch.no_grad():
+        model.token_embedding.weight[~used] = 0
+    return model
+
+
+def train(images: Tensor, minutes: float, batch: int = 256, rate: float = 1e-3) -> open_clip.CLIP:
+    """Train for a given time: the learning rate follows the clock, warm-up and then a cosine."""
+    tokenizer = open_clip.tokenizer.SimpleTokenizer(context_length=16)
+    model, rng, numpy_rng = new_model(tokenizer), torch.Generator().manual_seed(0), np.random.default_rng(1)
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    other = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decay, "weight_decay": 0.05}, {"params": other, "weight_decay": 0.0}]
+    adam = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+    mean, std = (torch.tensor(CONFIG_JSON["preprocess_cfg"][k])[:, None, None] for k in ("mean", "std"))
+    flat, per_cell = images.flatten(0, 1), images.shape[1]
+    start, step, bar = time.monotonic(), 0, tqdm(desc="training")
+    while (done := (time.monotonic() - start) / (60 * minutes)) < 1:
+        for group in adam.param_groups:
+            group["lr"] = rate * min(1, done / 0.03) * 0.5 * (1 + math.cos(math.pi * done))
+        index = torch.randint(len(flat), (batch,), generator=rng)
+        cells = [CELLS[i // per_cell] for i in index.tolist()]
+        captions = [caption(numpy_rng, c, d) for d, c in cells]
+        x = (augment(flat[index].float() / 255, rng) - mean) / std
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            h, t = model.encode_image(x), model.encode_text(tokenizer([c.text for c in captions]))
+        h, t = normalize(h.float(), dim=-1), normalize(t.float(), dim=-1)
+        loss = loss_of(h, t, model.logit_scale.exp(), truth(captions, cells))
+        adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        adam.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(0, math.log(30))
+        step += 1
+        bar.update()
+        if step % 50 == 0:
+            bar.set_postfix(loss=f"{loss.item():.3f}", done=f"{done:.0%}")
+    return model.eval()
+
+
+def save(model: open_clip.CLIP, folder: Path) -> None:
+    """Write an open_clip folder in half precision."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps(CONFIG_JSON, indent=2) + "\n")
+
+
+@torch.no_grad()
+def measure() -> None:
+    """Print what the issue of a bundled model is: does it know its classes, synonyms, domains, and the unrelated ones?"""
+    clip = load_clip("bundled", device="cpu")
+    W = clip.heads["visual"].weight
+
+    def classifier(prompts: list[list[str]]) -> Tensor:
+        return torch.stack(
+            [normalize(clip.model.encode_text(clip.tokenizer(p), normalize=True).mean(0), dim=-1) for p in prompts]
+        )
+
+    def accuracy(f, prompts: list[list[str]], target: Tensor) -> Tensor:
+        return ((f @ W) @ classifier(prompts).T).argmax(1).eq(target).float()
+
+    from clip_unlearn.concepts import BUNDLED_SYNONYMS, TEST_TEMPLATES
+
+    images, unrelated = bundled_images(), bundled_images(unrelated=True)
+    x, u = encode(clip, images), encode(clip, unrelated)
+    grid = ConceptGrid(images.classes, images.domains, synonyms=BUNDLED_SYNONYMS)
+    for name, prompts in (
+        ("a photo of a {class} / a {class}", grid.test_prompts()),
+        ("paraphrases", grid.paraphrase_prompts()),
+        *(
+            (
+                f"synonym {i + 1}",
+                [[t.replace("{class}", BUNDLED_SYNONYMS[c][i]) for t in TEST_TEMPLATES] for c in grid.classes],
+            )
+            for i in (0, 1)
+        ),
+    ):
+        right = accuracy(x.f, prompts, x.class_of)
+        cells = {d: right[x.domain_of == k].mean().item() for k, d in enumerate(images.domains)}
+        worst = min((right[x.class_of == c].mean().item(), n) for c, n in enumerate(images.classes))
+        print(
+            f"{name}: {right.mean():.3f}  "
+            + "  ".join(f"{d} {a:.3f}" for d, a in cells.items())
+            + f"  worst {worst[1]} {worst[0]:.2f}"
+        )
+    prompts = ConceptGrid([words(c) for c in unrelated.classes], ("photo",)).test_prompts()
+    print(f"unrelated: {accuracy(u.f, prompts, u.class_of).mean():.3f}")
+    domains = [[f"a {d}", f"this is a {d}"] for d in images.domains]
+    print(f"naming the domain: {accuracy(x.f, domains, x.domain_of).mean():.3f}")
+    assert set(unrelated.classes) == {words(c) for c in UNRELATED}
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--minutes", type=float, default=26, help="of training, after rendering")
+    parser.add_argument("--per-cell", type=int, default=256)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--cache", type=Path, help="keep the rendered training images in this .npy file")
+    options = parser.parse_args()
+    if not options.measure:
+        torch.set_num_threads(2)
+        images = training_images(options.per_cell, options.workers, options.cache)
+        save(train(images, options.minutes), HERE / "bundled_clip")
+        write_checksums()
+    measure()
+
+
+if __name__ == "__main__":
+    main()
