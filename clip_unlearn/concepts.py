@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from .errors import InputError
+
 # Prompts that build prototypes. "{class}" and "{domain}" are filled with each class word and domain word.
 CELL_TEMPLATES = ("a {domain} of a {class}", "a {domain} of the {class}", "a {class} in a {domain}")
 CLASS_TEMPLATES = ("a {class}", "the {class}", "an image of a {class}", "this is a {class}")
@@ -53,7 +55,7 @@ BUNDLED_SYNONYMS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class UnknownNameError(ValueError):
+class UnknownNameError(InputError):
     """A class or domain that the grid does not have; the message names the nearest one."""
 
 
@@ -91,17 +93,17 @@ class ConceptGrid:
         for kind in ("classes", "domains"):
             names = tuple(words(n) for n in getattr(self, kind))
             if not names:
-                raise ValueError(f"a concept grid needs at least one name in `{kind}`.")
+                raise InputError(f"a concept grid needs at least one name in `{kind}`.")
             if len({n.casefold() for n in names}) < len(names):
-                raise ValueError(f"`{kind}` has the same name twice: {', '.join(names)}.")
+                raise InputError(f"`{kind}` has the same name twice: {', '.join(names)}.")
             object.__setattr__(self, kind, names)
         for kind, holes in (("cell_templates", ("{class}", "{domain}")), ("class_templates", ("{class}",))):
             templates = tuple(getattr(self, kind))
             if not templates:
-                raise ValueError(f"`{kind}` is empty.")
+                raise InputError(f"`{kind}` is empty.")
             for template, hole in ((t, h) for t in templates for h in holes):
                 if hole not in template:
-                    raise ValueError(f'template "{template}" in `{kind}` has no {hole}.')
+                    raise InputError(f'template "{template}" in `{kind}` has no {hole}.')
             object.__setattr__(self, kind, templates)
 
     @property
@@ -159,7 +161,7 @@ class ForgetRequest:
             names = tuple(dict.fromkeys(names)) if names else None
             object.__setattr__(self, kind, names)
         if self.classes is None and self.domains is None:
-            raise ValueError("nothing to forget: name classes, domains, or both.")
+            raise InputError("nothing to forget: name classes, domains, or both.")
 
     @property
     def paradigm(self) -> str:
@@ -174,7 +176,7 @@ class ForgetRequest:
         domains = self.domains and tuple(grid.domains[grid.domain_index(d)] for d in self.domains)
         request = ForgetRequest(classes, domains)
         if request._mask(grid).all():
-            raise ValueError("the request covers the whole grid: at least one class or domain must stay.")
+            raise InputError("the request covers the whole grid: at least one class or domain must stay.")
         return request
 
     def mask(self, grid: ConceptGrid) -> torch.Tensor:
@@ -199,4 +201,4 @@ def all_requests(grid: ConceptGrid, paradigm: str) -> list[ForgetRequest]:
         return [ForgetRequest((c,), (d,)) for c in grid.classes for d in grid.domains]
     if paradigm == "whole-domain":
         return [ForgetRequest(None, (d,)) for d in grid.domains]
-    raise ValueError(f'unknown paradigm "{paradigm}": global, domain-specific or whole-domain.')
+    raise InputError(f'unknown paradigm "{paradigm}": global, domain-specific or whole-domain.')

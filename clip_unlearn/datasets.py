@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from PIL import Image
+from safetensors import safe_open
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from tqdm.auto import tqdm
 
 from .concepts import ConceptGrid, words
+from .errors import InputError
 from .models import Clip
-from .paths import bundled
+from .paths import bundled, cache_dir, write_safetensors
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 
 
-class DataError(ValueError):
+class DataError(InputError):
     """An image folder that cannot be used; the message names the folder or file."""
 
 
@@ -47,7 +52,8 @@ class Features:
     class_of: Tensor
     domain_of: Tensor
     paths: tuple[Path, ...]
-    skipped: tuple[str, ...] = field(default=())
+    skipped: tuple[str, ...] = ()
+    seconds: float = 0.0
 
     def __len__(self) -> int:
         return len(self.f)
@@ -135,19 +141,38 @@ class _Opened(torch.utils.data.Dataset):
             return i, f"{path.relative_to(self.images.root)}: {str(error).splitlines()[0]}"
 
 
-@torch.no_grad()
 def encode(
     clip: Clip,
     images: ImageSet,
     skip_unreadable: bool = False,
     progress: bool = True,
+    cache: bool = True,
     batch: int = 128,
     workers: int = 0,
 ) -> Features:
     """Features f (n, D) of all images, before the projection; every later edit is a matrix product on them.
 
-    Raises DataError naming the first unreadable image, unless skip_unreadable: then they are left out and listed.
+    Cached by content: weights, preprocessing, and each file's name, size and time of change. Raises DataError naming
+    the first unreadable image, unless skip_unreadable: then such images are left out and listed.
     """
+    entry = cache_dir() / "features" / f"{_key(clip, images)}.safetensors"
+    if cache and entry.is_file():
+        f, kept, note = _read(entry)
+    else:
+        start = time.perf_counter()
+        f, kept, skipped = _encode(clip, images, skip_unreadable, progress, batch, workers)
+        note = {"skipped": skipped, "seconds": time.perf_counter() - start}
+        if cache and not skipped:  # a folder with broken files is read again each time: they may have been mended
+            write_safetensors(entry, {"f": f, "kept": kept}, {"note": json.dumps(note)})
+    paths = tuple(images.paths[i] for i in kept.tolist())
+    return Features(f, images.class_of[kept], images.domain_of[kept], paths, tuple(note["skipped"]), note["seconds"])
+
+
+@torch.no_grad()
+def _encode(
+    clip: Clip, images: ImageSet, skip_unreadable: bool, progress: bool, batch: int, workers: int
+) -> tuple[Tensor, Tensor, list[str]]:
+    """Features, the indices that could be read, and a line for each image that could not."""
     loader = DataLoader(_Opened(images, clip.preprocess), batch, num_workers=workers, collate_fn=list)
     f, kept, skipped = [], [], []
     with tqdm(total=len(images), desc="encoding", disable=not progress) as bar:
@@ -163,5 +188,18 @@ def encode(
             bar.update(len(items))
     if not kept:
         raise DataError(f"no readable image in {images.root}.")
-    paths = tuple(images.paths[i] for i in kept)
-    return Features(torch.cat(f), images.class_of[kept], images.domain_of[kept], paths, tuple(skipped))
+    return torch.cat(f), torch.tensor(kept), skipped
+
+
+def _key(clip: Clip, images: ImageSet) -> str:
+    """A name for these features, from everything that decides them."""
+    digest = hashlib.sha256(f"{clip.fingerprint()} {clip.preprocess}".encode())
+    for path in images.paths:
+        stat = path.stat()
+        digest.update(f"{path.relative_to(images.root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _read(entry: Path) -> tuple[Tensor, Tensor, dict]:
+    with safe_open(entry, "pt") as file:
+        return file.get_tensor("f"), file.get_tensor("kept"), json.loads(file.metadata()["note"])

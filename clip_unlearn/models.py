@@ -14,12 +14,13 @@ import open_clip
 import torch
 from torch import nn
 
+from .errors import InputError
 from .paths import bundled
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 
 
-class ModelError(ValueError):
+class ModelError(InputError):
     """A model that cannot be loaded or edited; the message says which file or tower, and what would be right."""
 
 

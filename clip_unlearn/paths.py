@@ -1,9 +1,13 @@
-"""Where the bundled model, images, prototypes and notebooks lie: in the checkout, or inside the installed wheel."""
+"""Where bundled things lie (in the checkout, or inside the installed wheel), and where computed ones are kept."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -20,3 +24,11 @@ def cache_dir() -> Path:
     """Where computed prototypes and features are kept; CLIP_UNLEARN_CACHE moves it."""
     base = os.environ.get("CLIP_UNLEARN_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "clip_unlearn"
     return Path(base).expanduser()
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write under another name first and rename: two runs that share a cache never see half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    save_file(dict(tensors), partial, metadata=dict(metadata))
+    partial.replace(path)

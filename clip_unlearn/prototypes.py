@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from .concepts import ConceptGrid
+from .errors import InputError
 from .models import Clip
-from .paths import bundled, cache_dir
+from .paths import bundled, cache_dir, write_safetensors
 
 KINDS = ("pixel", "latent")
 _RECIPE = 1  # raise when synthesis changes: older cache entries then no longer match
@@ -229,12 +232,10 @@ def synthesize_prototypes(
 
     Raises ValueError for an unknown kind or per_cell < 1.
     """
-    import time
-
     if kind not in KINDS:
-        raise ValueError(f'unknown kind of prototype "{kind}": {" or ".join(KINDS)}.')
+        raise InputError(f'unknown kind of prototype "{kind}": {" or ".join(KINDS)}.')
     if per_cell < 1:
-        raise ValueError(f"per_cell is {per_cell}; at least 1 prototype a cell is needed.")
+        raise InputError(f"per_cell is {per_cell}; at least 1 prototype a cell is needed.")
     cells, classes = text_prototypes(clip, grid)
     heads = clip.heads
     shell = Prototypes(grid, torch.empty(0), cells, classes, heads["visual"].weight, heads["text"].weight, seed, kind)
@@ -250,7 +251,8 @@ def synthesize_prototypes(
         visual = latent_prototypes(clip, targets, per_cell, seed)
     visual, seconds = visual.unflatten(0, grid.shape).contiguous(), time.perf_counter() - start
     if cache:
-        _write(cache_dir() / "prototypes" / f"{key}.safetensors", visual, seconds)
+        entry = cache_dir() / "prototypes" / f"{key}.safetensors"
+        write_safetensors(entry, {"visual": visual}, {"seconds": f"{seconds:.2f}"})
     return replace(shell, visual=visual, seconds=seconds)
 
 
@@ -262,19 +264,5 @@ def _key(clip: Clip, grid: ConceptGrid, per_cell: int, seed: int, kind: str, how
 
 
 def _read(path: Path) -> tuple[Tensor, float]:
-    from safetensors import safe_open
-
     with safe_open(path, "pt") as file:
         return file.get_tensor("visual").float(), float((file.metadata() or {}).get("seconds", 0))
-
-
-def _write(path: Path, visual: Tensor, seconds: float) -> None:
-    """Write a cache entry under another name first: two runs that share the cache never see half a file."""
-    import os
-
-    from safetensors.torch import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".partial-{os.getpid()}")
-    save_file({"visual": visual}, partial, metadata={"seconds": f"{seconds:.2f}"})
-    partial.replace(path)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from . import nullspace
 from .concepts import ForgetRequest
+from .errors import InputError
 from .models import Clip, save_model
 from .prototypes import Prototypes
 
@@ -83,8 +84,19 @@ class ProjectionEdit:
 def check_strength(strength: float) -> float:
     """The strength as a float in [0, 1]; raises ValueError otherwise."""
     if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
-        raise ValueError(f"strength is {strength!r}; it must be a number from 0 (unchanged) to 1 (full edit).")
+        raise InputError(f"strength is {strength!r}; it must be a number from 0 (unchanged) to 1 (full edit).")
     return float(strength)
+
+
+def check_towers(towers: str, request: ForgetRequest) -> None:
+    """Raise InputError for unknown towers, or for the text side of a request that is not global."""
+    if towers not in TOWERS:
+        raise InputError(f'unknown towers "{towers}": {", ".join(TOWERS)}.')
+    if towers != "visual" and request.paradigm != "global":
+        raise InputError(
+            f'towers "{towers}" needs a global request: a {request.paradigm} request edits the image side, because '
+            'a prompt such as "a dog" speaks of every domain at once (use towers "visual").'
+        )
 
 
 def fit_edit(
@@ -103,14 +115,8 @@ def fit_edit(
     request = request.on(prototypes.grid)
     method = method or DEFAULT_METHOD[request.paradigm]
     if method not in METHODS:
-        raise ValueError(f'unknown method "{method}": {", ".join(METHODS)}.')
-    if towers not in TOWERS:
-        raise ValueError(f'unknown towers "{towers}": {", ".join(TOWERS)}.')
-    if towers != "visual" and request.paradigm != "global":
-        raise ValueError(
-            f'towers="{towers}" needs a global request: a {request.paradigm} request edits the image side, because '
-            'a prompt such as "a dog" speaks of every domain at once (use towers="visual").'
-        )
+        raise InputError(f'unknown method "{method}": {", ".join(METHODS)}.')
+    check_towers(towers, request)
     p, chosen = prototypes, ("visual", "text") if towers == "both" else (towers,)
     # On the text side the prompts' own features stand where the synthesised images stand on the image side.
     sides = {"visual": (p.W, p.visual), "text": (p.W_text, p.text_features[:, :, None])}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,30 +23,31 @@ CLASS_ONLY = (
     "look at the {c}", "I can see a {c}", "{c}", "a large {c}", "my {c}", "a small {c}", "here is the {c}",
 )  # fmt: skip
 DOMAIN_ONLY = ("a {d}", "this is a {d}", "the {d}", "{d}", "something in a {d}", "a nice {d}", "I can see a {d}")
-# How often a caption speaks of both, of the class, of the domain.
-MIX = (0.5, 0.35, 0.15)
 SYNONYM_SHARE = 0.35
 
 
-@dataclass(frozen=True)
-class Caption:
-    """A sentence, and what an image must be for it to be true: None is anything."""
-
-    text: str
-    name: str | None
-    domain: str | None
+def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+    return options[int(rng.integers(len(options)))]
 
 
-def caption(rng: np.random.Generator, name: str, domain: str) -> Caption:
-    """One true sentence about an image of class `name` (folder spelling) in `domain`."""
+def _class_word(rng: np.random.Generator, name: str) -> str:
+    """The class's own words, or sometimes a synonym."""
+    synonyms = BUNDLED_SYNONYMS.get(words(name), ())
+    return _pick(rng, synonyms) if synonyms and rng.random() < SYNONYM_SHARE else words(name)
 
-    def pick(options: tuple[str, ...]) -> str:
-        return options[int(rng.integers(len(options)))]
 
-    plain = words(name)
-    synonyms = BUNDLED_SYNONYMS.get(plain, ())
-    c = pick(synonyms) if synonyms and rng.random() < SYNONYM_SHARE else plain
-    d = pick(DOMAIN_WORDS[domain])
-    kind = rng.choice(3, p=MIX)
-    text = pick((BOTH, CLASS_ONLY, DOMAIN_ONLY)[kind]).format(c=c, d=d)
-    return Caption(text, None if kind == 2 else name, None if kind == 1 else domain)
+def captions_of_cells(rng: np.random.Generator, classes: Sequence[str], domains: Sequence[str]) -> list[str]:
+    """One sentence on class and domain for every cell, domain by domain."""
+    return [
+        _pick(rng, BOTH).format(c=_class_word(rng, c), d=_pick(rng, DOMAIN_WORDS[d])) for d in domains for c in classes
+    ]
+
+
+def captions_of_classes(rng: np.random.Generator, classes: Sequence[str]) -> list[str]:
+    """One sentence for every class that says nothing of the domain."""
+    return [_pick(rng, CLASS_ONLY).format(c=_class_word(rng, c)) for c in classes]
+
+
+def captions_of_domains(rng: np.random.Generator, domains: Sequence[str]) -> list[str]:
+    """One sentence for every domain that says nothing of the class."""
+    return [_pick(rng, DOMAIN_ONLY).format(d=_pick(rng, DOMAIN_WORDS[d])) for d in domains]

@@ -3,8 +3,8 @@
     python data/train_bundled_clip.py                 render, train, save, measure
     python data/train_bundled_clip.py --measure       only measure the shipped model on the shipped images
 
-A caption that says only the class is true of many images of a batch, so the contrastive loss spreads each image's target
-over all captions that are true of it, and each caption's over all its images.
+Every step writes fresh captions for every cell, class and domain (templates, domain words and synonyms drawn at
+random) and asks, for each kind of caption, which one is true of the image.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import torch
-from captions import Caption, caption
+from captions import captions_of_cells, captions_of_classes, captions_of_domains
 from PIL import Image
 from render import DOMAINS, FIGURES, HERE, UNRELATED, draw_cell, write_checksums
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, log_softmax, normalize
+from torch.nn.functional import affine_grid, cross_entropy, grid_sample, log_softmax, normalize, one_hot
 from tqdm import tqdm
 
 from clip_unlearn.concepts import ConceptGrid, words
@@ -38,7 +38,7 @@ CONFIG_JSON = {
         "vision_cfg": {
             "image_size": 64,
             "patch_size": 8,
-            "width": 224,
+            "width": 192,
             "layers": 4,
             "head_width": 32,
             "mlp_ratio": 4.0,
@@ -95,69 +95,100 @@ def augment(x: Tensor, rng: torch.Generator) -> Tensor:
     return (x * (1 + spread(0.12))[:, None, None, None] + spread(0.06)[:, None, None, None]).clamp(0, 1)
 
 
-def truth(captions: list[Caption], cells: list[tuple[str, str]]) -> Tensor:
-    """(images, captions) 1 where the caption is true of the image."""
-    rows = [[k.name in (None, c) and k.domain in (None, d) for k in captions] for d, c in cells]
-    return torch.tensor(rows, dtype=torch.float)
+def captions(rng: np.random.Generator) -> list[str]:
+    """Fresh captions for one step: 96 of cells, 24 of classes, 4 of domains."""
+    names = list(FIGURES)
+    return captions_of_cells(rng, names, DOMAINS) + captions_of_classes(rng, names) + captions_of_domains(rng, DOMAINS)
 
 
-def loss_of(h: Tensor, t: Tensor, scale: Tensor, true: Tensor) -> Tensor:
-    """Contrastive loss with several positives: cross-entropy to the spread targets, both ways."""
-    logits = scale * h @ t.T
-    per_image = -(log_softmax(logits, 1) * true / true.sum(1, keepdim=True)).sum(1).mean()
-    per_caption = -(log_softmax(logits, 0) * true / true.sum(0, keepdim=True)).sum(0).mean()
-    return (per_image + per_caption) / 2
+def loss_of(h: Tensor, t: Tensor, scale: Tensor, cell: Tensor) -> Tensor:
+    """Of all captions of each kind, the true one should be nearest to the image; and the true images to each caption.
+
+    h (n, d) and t (124, d) unit embeddings; cell (n,) index into CELLS.
+    """
+    logits, C, K = scale * h @ t.T, len(FIGURES), len(DOMAINS)
+    total = torch.zeros(())
+    for part, target in zip(logits.split([C * K, C, K], 1), (cell, cell % C, cell // C), strict=True):
+        true = one_hot(target, part.shape[1]).float()
+        shown = true.sum(0) > 0
+        per_caption = -(log_softmax(part[:, shown], 0) * true[:, shown] / true[:, shown].sum(0)).sum(0).mean()
+        total = total + cross_entropy(part, target) + 0.5 * per_caption
+    return total / 3
 
 
 def used_tokens(tokenizer) -> Tensor:
     """Ids of every token that a caption can hold, found by drawing many."""
     rng = np.random.default_rng(0)
-    texts = {caption(rng, c, d).text for d, c in CELLS for _ in range(600)}
-    return torch.unique(tokenizer(sorted(texts)))
+    return torch.unique(tokenizer(sorted({text for _ in range(600) for text in captions(rng)})))
 
 
 def new_model(tokenizer) -> open_clip.CLIP:
-    """Random weights; rows of the token table that no caption touches are zero, so that they compress."""
+    """Random weights; rows of the token table that no caption touches are zero, so that they compress.
+
+    The other rows start five times larger than open_clip's: at the usual size all short captions look alike for long.
+    """
     torch.manual_seed(0)
     model = open_clip.CLIP(**{k: v if k == "embed_dim" else dict(v) for k, v in CONFIG_JSON["model_cfg"].items()})
     used = torch.zeros(49408, dtype=torch.bool)
     used[used_tokens(tokenizer)] = True
     with torch.no_grad():
-        model.token_embedding.weight[~used] = 0
+        model.token_embedding.weight.mul_(5)[~used] = 0
     return model
 
 
-def train(images: Tensor, minutes: float, batch: int = 256, rate: float = 1e-3) -> open_clip.CLIP:
+def optimizers(model: open_clip.CLIP) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the transformers (it needs far fewer steps here), AdamW for everything else."""
+    inner = {n: p for n, p in model.named_parameters() if p.ndim == 2 and "resblocks" in n}
+    outer = [p for n, p in model.named_parameters() if n not in inner and p.requires_grad]
+    return [
+        torch.optim.Muon(inner.values(), lr=0.02, weight_decay=0.05),
+        torch.optim.AdamW(outer, lr=2e-3, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def step(adjust: list[torch.optim.Optimizer], loss: Tensor, model: open_clip.CLIP) -> None:
+    """One update of all weights; the logit scale stays where softmax is neither flat nor a spike."""
+    for optimizer in adjust:
+        optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in adjust:
+        optimizer.step()
+    with torch.no_grad():
+        model.logit_scale.clamp_(0, math.log(30))
+
+
+def warm_up_text(model: open_clip.CLIP, tokenizer, rng: np.random.Generator, steps: int = 60) -> None:
+    """Text alone, seconds: two captions of the same thing should agree. Images then have something to aim at."""
+    adjust, same = optimizers(model), torch.arange(len(captions(rng)))
+    for _ in range(steps):
+        a, b = normalize(model.encode_text(tokenizer(captions(rng) + captions(rng))), dim=-1).chunk(2)
+        logits = model.logit_scale.exp() * a @ b.T
+        step(adjust, cross_entropy(logits, same) + cross_entropy(logits.T, same), model)
+
+
+def train(images: Tensor, minutes: float, batch: int = 96) -> open_clip.CLIP:
     """Train for a given time: the learning rate follows the clock, warm-up and then a cosine."""
     tokenizer = open_clip.tokenizer.SimpleTokenizer(context_length=16)
     model, rng, numpy_rng = new_model(tokenizer), torch.Generator().manual_seed(0), np.random.default_rng(1)
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    other = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decay, "weight_decay": 0.05}, {"params": other, "weight_decay": 0.0}]
-    adam = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+    warm_up_text(model, tokenizer, numpy_rng)
+    adjust = optimizers(model)
+    rates = [group["lr"] for optimizer in adjust for group in optimizer.param_groups]
     mean, std = (torch.tensor(CONFIG_JSON["preprocess_cfg"][k])[:, None, None] for k in ("mean", "std"))
     flat, per_cell = images.flatten(0, 1), images.shape[1]
-    start, step, bar = time.monotonic(), 0, tqdm(desc="training")
+    start, bar = time.monotonic(), tqdm(desc="training")
     while (done := (time.monotonic() - start) / (60 * minutes)) < 1:
-        for group in adam.param_groups:
-            group["lr"] = rate * min(1, done / 0.03) * 0.5 * (1 + math.cos(math.pi * done))
+        for group, rate in zip((g for o in adjust for g in o.param_groups), rates, strict=True):
+            group["lr"] = rate * min(1, done / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
         index = torch.randint(len(flat), (batch,), generator=rng)
-        cells = [CELLS[i // per_cell] for i in index.tolist()]
-        captions = [caption(numpy_rng, c, d) for d, c in cells]
         x = (augment(flat[index].float() / 255, rng) - mean) / std
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            h, t = model.encode_image(x), model.encode_text(tokenizer([c.text for c in captions]))
+            h, t = model.encode_image(x), model.encode_text(tokenizer(captions(numpy_rng)))
         h, t = normalize(h.float(), dim=-1), normalize(t.float(), dim=-1)
-        loss = loss_of(h, t, model.logit_scale.exp(), truth(captions, cells))
-        adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        adam.step()
-        with torch.no_grad():
-            model.logit_scale.clamp_(0, math.log(30))
-        step += 1
+        loss = loss_of(h, t, model.logit_scale.exp(), index // per_cell)
+        step(adjust, loss, model)
         bar.update()
-        if step % 50 == 0:
+        if bar.n % 50 == 0:
             bar.set_postfix(loss=f"{loss.item():.3f}", done=f"{done:.0%}")
     return model.eval()
 

@@ -1,0 +1,173 @@
+"""From the parameters of a report to everything it shows: validated first, then computed once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from .concepts import BUNDLED_SYNONYMS, ConceptGrid, ForgetRequest
+from .datasets import DataError, ImageSet, bundled_images, encode, grid_of, open_images, subset
+from .errors import InputError
+from .evaluate import STRENGTHS, Task, accuracy_grid, evaluate, group_masks, make_task, predict
+from .models import Clip, load_clip
+from .prototypes import Prototypes, synthesize_prototypes
+from .unlearn import METHODS, ProjectionEdit, check_strength, check_towers, fit_edit
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """The parameters of a report, as papermill passes them: plain str, int, float, bool and list of str."""
+
+    classes: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    strength: float = 1.0
+    method: str = "default"
+    towers: str = "visual"
+    per_cell: int = 8
+    seed: int = 0
+    model: str = "bundled"
+    pretrained: str = ""
+    images: str = "bundled"
+    images_per_cell: int = 0
+    skip_unreadable: bool = False
+    save_to: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("classes", "domains"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(v, str) for v in value):
+                raise InputError(f"{name} is {value!r}; it must be a list of names.")
+            object.__setattr__(self, name, tuple(value))
+        object.__setattr__(self, "strength", check_strength(self.strength))
+        for name, least in (("per_cell", 1), ("seed", 0), ("images_per_cell", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise InputError(f"{name} is {value!r}; it must be a whole number, at least {least}.")
+        if self.method not in ("default", *METHODS):
+            raise InputError(f'unknown method "{self.method}": default, {", ".join(METHODS)}.')
+        check_towers(self.towers, self.request)
+
+    @property
+    def request(self) -> ForgetRequest:
+        """The request; raises InputError if nothing is named."""
+        return ForgetRequest(self.classes or None, self.domains or None)
+
+    @classmethod
+    def from_cell(cls, namespace: Mapping[str, object]) -> ReportConfig:
+        """The parameters among a notebook's variables; an unknown name is an error, where papermill only warns.
+
+        To be called in the first cell after the parameters, before any other variable is made.
+        """
+        known = {f.name for f in fields(cls)}
+        ipython = {"In", "Out", "get_ipython", "exit", "quit", "open"}
+        unknown = [
+            n
+            for n, v in namespace.items()
+            if not n.startswith("_") and n not in known | ipython and isinstance(v, (str, int, float, list, type(None)))
+        ]
+        if unknown:
+            raise InputError(f'unknown parameter "{unknown[0]}": {", ".join(sorted(known))}.')
+        return cls(**{n: namespace[n] for n in known if n in namespace})
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything a report shows about one request."""
+
+    config: ReportConfig
+    clip: Clip
+    prototypes: Prototypes
+    edit: ProjectionEdit
+    task: Task
+    frame: pd.DataFrame
+    predicted: tuple[Tensor, Tensor]
+    seconds: dict[str, float]
+
+    @property
+    def grid(self) -> ConceptGrid:
+        return self.prototypes.grid
+
+    @property
+    def mask(self) -> Tensor:
+        """(C, K) bool, the cells to forget."""
+        return self.edit.request.mask(self.grid)
+
+    def grids(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Accuracy of each cell before and after."""
+        return tuple(accuracy_grid(self.task, p) for p in self.predicted)
+
+    def groups(self) -> pd.DataFrame:
+        """n, accuracy before and after, change in points, by group."""
+        table = self.frame.pivot(index="group", columns="strength", values="accuracy")
+        table = pd.DataFrame({"before": table[0.0], "after": table[self.config.strength]})
+        table.insert(0, "n", self.frame.drop_duplicates("group").set_index("group")["n"])
+        table["change"] = 100 * (table["after"] - table["before"])
+        return table.reindex(dict.fromkeys(self.frame["group"]))
+
+    def example_rows(self, width: int = 7) -> list[tuple[str, list[int]]]:
+        """Image indices to show: some to forget, and some of the nearest that should stay."""
+        masks = group_masks(self.mask, self.task.images)
+        titles = (
+            ("forget", "to forget"),
+            ("same_class", "same class, other domains: should stay"),
+            ("same_domain", "same domain, other classes: should stay"),
+            ("retained", "retained: should stay"),
+        )
+        rows = []
+        for name, title in titles:
+            if masks[name] is None or not masks[name].any() or (name == "retained" and len(rows) > 2):
+                continue
+            index = masks[name].nonzero().flatten()
+            spread = torch.linspace(0, len(index) - 1, min(width, len(index))).round().long()
+            rows.append((title, index[spread].tolist()))
+        return rows
+
+
+def open_inputs(config: ReportConfig) -> tuple[ImageSet, ConceptGrid]:
+    """List the images and check the request against their names; cheap, and says what is wrong before any work."""
+    bundled = config.images == "bundled"
+    images = bundled_images() if bundled else open_images(Path(config.images))
+    if config.images_per_cell:
+        images = subset(images, config.images_per_cell)
+    grid = grid_of(images, BUNDLED_SYNONYMS if bundled else None)
+    mask = config.request.mask(grid)
+    if not mask[images.class_of, images.domain_of].any():
+        raise DataError(f"no image of {config.request} in {images.root}: nothing to measure forgetting on.")
+    return images, grid
+
+
+def analyse(config: ReportConfig, progress: bool = False) -> Analysis:
+    """Encode, synthesise, fit, measure. Raises InputError for anything wrong with the request, model or images."""
+    start = time.perf_counter()
+    images, grid = open_inputs(config)
+    clip = load_clip(config.model, config.pretrained or None)
+    features = encode(clip, images, config.skip_unreadable, progress)
+    task, unrelated = make_task(clip, grid, features), None
+    if config.images == "bundled":
+        others = bundled_images(unrelated=True)
+        others = subset(others, config.images_per_cell) if config.images_per_cell else others
+        unrelated = make_task(clip, grid_of(others), encode(clip, others, progress=progress))
+    prototypes = synthesize_prototypes(clip, grid, config.per_cell, config.seed, progress=progress)
+    clock = time.perf_counter()
+    method = None if config.method == "default" else config.method
+    edit = fit_edit(prototypes, config.request, method, config.towers)
+    fit = time.perf_counter() - clock
+    strengths = sorted({*STRENGTHS, config.strength})
+    frame = evaluate(prototypes, edit, task, strengths, unrelated)
+    predicted = tuple(
+        predict(task, edit.weight(prototypes.W, s), edit.weight(prototypes.W_text, s, "text"))
+        for s in (0.0, config.strength)
+    )
+    seconds = {
+        "encode": features.seconds + (unrelated.images.seconds if unrelated else 0.0),
+        "synthesis": prototypes.seconds,
+        "fit": fit,
+        "total": time.perf_counter() - start,
+    }
+    return Analysis(config, clip, prototypes, edit, task, frame, predicted, seconds)

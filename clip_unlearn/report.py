@@ -1,0 +1,139 @@
+"""The main job: a papermill run of notebooks/report.ipynb, its HTML, metrics.json and the edited CLIP, all or nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import shutil
+import tempfile
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+from .analysis import Analysis, ReportConfig, analyse
+from .errors import InputError
+from .evaluate import GROUPS
+from .paths import bundled
+from .unlearn import save_edited
+
+ARTEFACTS = ("report.ipynb", "report.html", "metrics.json", "edited-clip")
+
+
+def metrics(a: Analysis) -> dict:
+    """The numbers of a report as plain JSON; a group that the paradigm does not have is null."""
+    groups = a.groups()
+    rows = {name: groups.loc[name] for name in groups.index}
+    at = a.frame[a.frame["group"] == "forget"].set_index("strength")
+    curve = a.frame.pivot(index="strength", columns="group", values="accuracy")
+    return {
+        "paradigm": a.edit.request.paradigm,
+        "classes": list(a.edit.request.classes or a.grid.classes),
+        "domains": list(a.edit.request.domains or a.grid.domains),
+        "method": a.edit.method,
+        "towers": a.edit.towers,
+        "strength": a.config.strength,
+        "seed": a.config.seed,
+        "model": a.clip.name,
+        "groups": {
+            g: {"n": int(rows[g]["n"]), "before": float(rows[g]["before"]), "after": float(rows[g]["after"])}
+            if g in rows
+            else None
+            for g in GROUPS
+        },
+        "paraphrase": {"before": at.loc[0.0, "paraphrase"], "after": at.loc[a.config.strength, "paraphrase"]},
+        "H": at.loc[a.config.strength, "H"] if not pd.isna(at.loc[a.config.strength, "H"]) else None,
+        "curve": [
+            {"strength": s} | {g: None if math.isnan(v) else v for g, v in row.items()} for s, row in curve.iterrows()
+        ],
+        "seconds": a.seconds,
+        "skipped": list(a.task.images.skipped),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    names = ("clip_unlearn", "torch", "torchvision", "open_clip_torch", "timm", "papermill")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def save_results(a: Analysis) -> None:
+    """Write metrics.json and edited-clip into the folder the report was asked to save to; nothing if it was not."""
+    if not a.config.save_to:
+        return
+    folder = Path(a.config.save_to)
+    (folder / "metrics.json").write_text(json.dumps(metrics(a), indent=2) + "\n")
+    save_edited(a.clip, a.edit, a.config.strength, folder / "edited-clip")
+
+
+def write_report(config: ReportConfig, out: str | Path, progress: bool = True) -> dict:
+    """Write the report into `out` and return its metrics. A failed run leaves `out` exactly as it was.
+
+    The heavy work runs here first, with progress bars, and is cached; the notebook then finds it done.
+    Raises InputError for bad input, before anything is written.
+    """
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"the output path {out} is a file; it must be a folder, or not exist yet.")
+    seconds = analyse(config, progress).seconds
+    home = next(p for p in (out.absolute(), *out.absolute().parents) if p.is_dir())
+    with tempfile.TemporaryDirectory(
+        prefix=".clip-unlearn.partial-", dir=home if home != out.absolute() else home.parent
+    ) as stage:
+        _run_notebook(config, Path(stage))
+        found = json.loads((Path(stage) / "metrics.json").read_text())
+        found["seconds"]["total"] = seconds["total"]
+        (Path(stage) / "metrics.json").write_text(json.dumps(found, indent=2) + "\n")
+        out.mkdir(parents=True, exist_ok=True)
+        for name in ARTEFACTS:
+            _replace(Path(stage) / name, out / name)
+    return found
+
+
+def _replace(new: Path, old: Path) -> None:
+    """Put a finished file or folder where an older one may be."""
+    if old.is_dir():
+        aside = Path(tempfile.mkdtemp(prefix=f".{old.name}.partial-", dir=old.parent))
+        old.rename(aside / old.name)
+        new.rename(old)
+        shutil.rmtree(aside)
+    else:
+        new.replace(old)
+
+
+def _run_notebook(config: ReportConfig, stage: Path) -> None:
+    """Execute notebooks/report.ipynb in `stage` with papermill and render its HTML."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    parameters = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()} | {"save_to": "."}
+    for name in ("images", "model"):
+        if Path(parameters[name]).exists():
+            parameters[name] = str(Path(parameters[name]).absolute())
+    try:
+        papermill.execute_notebook(
+            bundled("notebooks") / "report.ipynb",
+            stage / "report.ipynb",
+            parameters,
+            kernel_name="python3",
+            cwd=stage,
+            progress_bar=False,
+            execution_timeout=3600,
+        )
+    except PapermillExecutionError as error:
+        raise RuntimeError(f"the report notebook failed: {error.ename}: {error.evalue}") from error
+    (stage / "report.html").write_text(render_html(stage / "report.ipynb"), encoding="utf-8")
+
+
+def render_html(notebook: Path) -> str:
+    """The notebook without its code, as one HTML page that loads nothing from elsewhere."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(
+        exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, embed_images=True,
+        mathjax_url="", require_js_url="", jquery_url="", widget_renderer_url="", html_manager_semver_range="",
+    )  # fmt: skip
+    return exporter.from_filename(str(notebook))[0]
