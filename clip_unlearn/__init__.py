@@ -4,8 +4,9 @@ from .concepts import BUNDLED_SYNONYMS, ConceptGrid, ForgetRequest, all_requests
 from .datasets import bundled_images, encode, grid_of, open_images
 from .evaluate import accuracy_grid, evaluate, make_task, predict
 from .models import Clip, load_clip
-from .prototypes import Prototypes, Synthesis, synthesize_prototypes
+from .prototypes import Prototypes, synthesize_prototypes
 from .survey import every_request, summary
+from .synthesis import Synthesis
 from .unlearn import ProjectionEdit, fit_edit, save_edited
 
 __all__ = [

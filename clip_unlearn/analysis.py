@@ -14,21 +14,17 @@ from torch import Tensor
 from .concepts import BUNDLED_SYNONYMS, ConceptGrid, ForgetRequest
 from .datasets import DataError, ImageSet, bundled_images, encode, grid_of, open_images, subset
 from .errors import InputError
-from .evaluate import STRENGTHS, Task, accuracy_grid, evaluate, group_masks, make_task, predict
+from .evaluate import STRENGTHS, Task, accuracy_grid, edited_weights, evaluate, group_masks, make_task, predict
 from .models import Clip, load_clip
 from .prototypes import Prototypes, synthesize_prototypes
-from .unlearn import METHODS, ProjectionEdit, check_strength, check_towers, fit_edit
+from .unlearn import METHODS, ProjectionEdit, check_method, check_strength, check_towers, fit_edit
 
 
 @dataclass(frozen=True)
-class ReportConfig:
-    """The parameters of a report, as papermill passes them: plain str, int, float, bool and list of str."""
+class SurveyConfig:
+    """Which CLIP, which images, which prototypes: what is the same for every request."""
 
-    classes: tuple[str, ...] = ()
-    domains: tuple[str, ...] = ()
-    strength: float = 1.0
     method: str = "default"
-    towers: str = "visual"
     per_cell: int = 8
     seed: int = 0
     model: str = "bundled"
@@ -36,22 +32,37 @@ class ReportConfig:
     images: str = "bundled"
     images_per_cell: int = 0
     skip_unreadable: bool = False
-    save_to: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("classes", "domains"):
-            value = getattr(self, name)
-            if isinstance(value, str) or not all(isinstance(v, str) for v in value):
-                raise InputError(f"{name} is {value!r}; it must be a list of names.")
-            object.__setattr__(self, name, tuple(value))
-        object.__setattr__(self, "strength", check_strength(self.strength))
         for name, least in (("per_cell", 1), ("seed", 0), ("images_per_cell", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InputError(f"{name} is {value!r}; it must be a whole number, at least {least}.")
         if self.method not in ("default", *METHODS):
             raise InputError(f'unknown method "{self.method}": default, {", ".join(METHODS)}.')
+
+
+@dataclass(frozen=True)
+class ReportConfig(SurveyConfig):
+    """The parameters of a report, as papermill passes them: plain str, int, float, bool and list of str."""
+
+    classes: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    strength: float = 1.0
+    towers: str = "visual"
+    save_to: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("classes", "domains"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(v, str) for v in value):
+                raise InputError(f"{name} is {value!r}; it must be a list of names.")
+            object.__setattr__(self, name, tuple(value))
+        object.__setattr__(self, "strength", check_strength(self.strength))
         check_towers(self.towers, self.request)
+        if self.method != "default":
+            check_method(self.method, self.request)
 
     @property
     def request(self) -> ForgetRequest:
@@ -129,45 +140,51 @@ class Analysis:
         return rows
 
 
-def open_inputs(config: ReportConfig) -> tuple[ImageSet, ConceptGrid]:
-    """List the images and check the request against their names; cheap, and says what is wrong before any work."""
-    bundled = config.images == "bundled"
-    images = bundled_images() if bundled else open_images(Path(config.images))
-    if config.images_per_cell:
-        images = subset(images, config.images_per_cell)
-    grid = grid_of(images, BUNDLED_SYNONYMS if bundled else None)
-    mask = config.request.mask(grid)
-    if not mask[images.class_of, images.domain_of].any():
-        raise DataError(f"no image of {config.request} in {images.root}: nothing to measure forgetting on.")
-    return images, grid
+@dataclass(frozen=True)
+class Setting:
+    """A CLIP with its prototypes and the encoded images to measure on: what every request of a run shares."""
+
+    clip: Clip
+    prototypes: Prototypes
+    task: Task
+    unrelated: Task | None
+    encode_seconds: float
 
 
-def analyse(config: ReportConfig, progress: bool = False) -> Analysis:
-    """Encode, synthesise, fit, measure. Raises InputError for anything wrong with the request, model or images."""
-    start = time.perf_counter()
-    images, grid = open_inputs(config)
+def open_inputs(source: str, per_cell: int = 0) -> tuple[ImageSet, ConceptGrid]:
+    """The images of a folder (or "bundled"), the first `per_cell` of each cell if given, and their concept grid."""
+    images = bundled_images() if source == "bundled" else open_images(Path(source))
+    images = subset(images, per_cell) if per_cell else images
+    return images, grid_of(images, BUNDLED_SYNONYMS if source == "bundled" else None)
+
+
+def prepare(config: ReportConfig | SurveyConfig, progress: bool = False) -> Setting:
+    """Load the CLIP, encode the images, synthesise the prototypes; the slow steps are cached by content."""
+    images, grid = open_inputs(config.images, config.images_per_cell)
     clip = load_clip(config.model, config.pretrained or None)
-    features = encode(clip, images, config.skip_unreadable, progress)
-    task, unrelated = make_task(clip, grid, features), None
+    task, unrelated = make_task(clip, grid, encode(clip, images, config.skip_unreadable, progress)), None
     if config.images == "bundled":
         others = bundled_images(unrelated=True)
         others = subset(others, config.images_per_cell) if config.images_per_cell else others
         unrelated = make_task(clip, grid_of(others), encode(clip, others, progress=progress))
     prototypes = synthesize_prototypes(clip, grid, config.per_cell, config.seed, progress=progress)
+    seconds = task.images.seconds + (unrelated.images.seconds if unrelated else 0.0)
+    return Setting(clip, prototypes, task, unrelated, seconds)
+
+
+def analyse(config: ReportConfig, progress: bool = False) -> Analysis:
+    """Encode, synthesise, fit, measure. Raises InputError for anything wrong with the request, model or images."""
+    start = time.perf_counter()
+    images, grid = open_inputs(config.images, config.images_per_cell)
+    if not config.request.mask(grid)[images.class_of, images.domain_of].any():
+        raise DataError(f"no image of {config.request} in {images.root}: nothing to measure forgetting on.")
+    s = prepare(config, progress)
     clock = time.perf_counter()
     method = None if config.method == "default" else config.method
-    edit = fit_edit(prototypes, config.request, method, config.towers)
+    edit = fit_edit(s.prototypes, config.request, method, config.towers)
     fit = time.perf_counter() - clock
-    strengths = sorted({*STRENGTHS, config.strength})
-    frame = evaluate(prototypes, edit, task, strengths, unrelated)
-    predicted = tuple(
-        predict(task, edit.weight(prototypes.W, s), edit.weight(prototypes.W_text, s, "text"))
-        for s in (0.0, config.strength)
-    )
-    seconds = {
-        "encode": features.seconds + (unrelated.images.seconds if unrelated else 0.0),
-        "synthesis": prototypes.seconds,
-        "fit": fit,
-        "total": time.perf_counter() - start,
-    }
-    return Analysis(config, clip, prototypes, edit, task, frame, predicted, seconds)
+    frame = evaluate(s.prototypes, edit, s.task, sorted({*STRENGTHS, config.strength}), s.unrelated)
+    predicted = tuple(predict(s.task, *edited_weights(s.prototypes, edit, x)) for x in (0.0, config.strength))
+    total = time.perf_counter() - start
+    seconds = {"encode": s.encode_seconds, "synthesis": s.prototypes.seconds, "fit": fit, "total": total}
+    return Analysis(config, s.clip, s.prototypes, edit, s.task, frame, predicted, seconds)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .analysis import ReportConfig
+from .analysis import ReportConfig, SurveyConfig
 from .errors import InputError
 from .unlearn import METHODS, TOWERS
 
@@ -109,7 +109,7 @@ def survey(paradigm: tuple[str, ...], method: str, csv: Path | None, **options) 
     from .survey import survey_all
 
     try:
-        config = ReportConfig(classes=["any"], method=method, **options)
+        config = SurveyConfig(method=method, **options)
         frame, table = survey_all(config, paradigm or PARADIGMS)
     except InputError as error:
         raise _BadInput(str(error)) from error

@@ -59,6 +59,11 @@ def predict(task: Task, W: Tensor, W_text: Tensor, paraphrase: bool = False) -> 
     return (task.images.f @ W @ weights.T).argmax(1)  # the norm of h does not move the argmax
 
 
+def edited_weights(prototypes: Prototypes, edit: ProjectionEdit, strength: float) -> tuple[Tensor, Tensor]:
+    """(W, W_text) at a strength: what `predict` takes."""
+    return edit.weight(prototypes.W, strength), edit.weight(prototypes.W_text, strength, "text")
+
+
 def accuracy_grid(task: Task, predicted: Tensor) -> pd.DataFrame:
     """Accuracy of each cell, classes x domains; NaN where a cell has no images."""
     right = predicted.eq(task.images.class_of).float()
@@ -114,7 +119,7 @@ def evaluate(
     groups = {name: (t, g) for name, (t, g) in groups.items() if g.any()}
     rows = []
     for strength in strengths:
-        W, W_text = (edit.weight(w, strength, t) for w, t in ((prototypes.W, "visual"), (prototypes.W_text, "text")))
+        W, W_text = edited_weights(prototypes, edit, strength)
         right = {
             id(t): [predict(t, W, W_text, p).eq(t.images.class_of).float() for p in (False, True)]
             for t in {id(t): t for t, _ in groups.values()}.values()

@@ -1,4 +1,4 @@
-"""The mathematics: four closed-form (or nearly) edits of a final projection, each a low-rank Delta = A B.
+"""The mathematics: five closed-form (or nearly) edits of a final projection, each a low-rank Delta = A B.
 
 Everything here is torch on plain tensors; no model, no image, no file. Shapes: W (D, d) projection; text (C, K, d) unit
 text prototypes; class_text (C, d) domain-free ones; visual (C, K, m, D) prototype features; mask (C, K) bool, True to
@@ -56,8 +56,8 @@ def retain_aware(
 
     min  w sum_F |f (W + Delta) - f W (I - beta B B^T)|^2 + sum_R |f Delta|^2 + lam |Delta|^2, with B an orthonormal
     basis of the forgotten classes' domain-free text embeddings. `weight` is w as a multiple of |R| / |F|; `lam` is
-    relative to the mean squared singular value of the stacked prototypes. Solved with as many unknowns as prototypes (push-through identity) when those are
-    fewer than D.
+    relative to the mean squared singular value of the stacked prototypes. Solved with as many unknowns as prototypes
+    (push-through identity) when those are fewer than D.
     """
     f = unit_features(visual, W)
     forget, retain = f[mask].flatten(0, 1), f[~mask].flatten(0, 1)
@@ -73,6 +73,25 @@ def retain_aware(
     return A, B.T
 
 
+def class_direction(class_text: Tensor, c: int, dual: bool) -> Tensor:
+    """(d,) unit direction to remove for class c: its text embedding, or its dual direction.
+
+    The dual is orthogonal to every difference of two other classes' embeddings: moving along it changes the score of
+    class c and of no other class relative to the others, so it cannot make the others confuse each other.
+    """
+    if not dual:
+        return class_text[c]
+    others = torch.cat([class_text[:c], class_text[c + 1 :]])
+    direction = class_text[c] - others.mean(0)
+    Q = orthonormal_basis(others[1:] - others[:1], rtol=1e-4)
+    return normalize(direction - Q @ (Q.T @ direction), dim=-1)
+
+
+def cell_embeddings(W: Tensor, visual: Tensor) -> Tensor:
+    """(C, K, d): unit mean embedding of each cell's visual prototypes."""
+    return normalize(normalize(visual @ W, dim=-1).mean(2), dim=-1)
+
+
 def oblique(
     W: Tensor,
     text: Tensor,
@@ -81,30 +100,53 @@ def oblique(
     mask: Tensor,
     rho: float = 0.8,
     rho2: float = 0.3,
-    beta: float = 1.2,
+    beta: float = 1.0,
     omega: float = 0.5,
+    dual: bool = False,
 ) -> Factors:
     """Detect one direction, remove another: Delta = -beta W sum_cells l (m . r) r^T; rank = number of cells.
 
     For a forgotten cell, m = text + omega * visual mean; its detector l is m without a share rho of the same class's
     cells that stay and a share rho2 of the other classes' cells of its domain that stay, scaled to l . m = 1; what is
-    removed is r, the class's domain-free text embedding. rho = rho2 = 0, r = m, beta = 1 is `null_space` of one cell.
+    removed is r, a direction of the class alone (`class_direction`). With rho = rho2 = 0, beta = 1 and r = m this is
+    `null_space` of one cell: detector and removed direction are what the plain projector ties together.
     """
-    mean = normalize(normalize(visual @ W, dim=-1).mean(2), dim=-1)
-    m = normalize(text + omega * mean, dim=-1)
+    m = normalize(text + omega * cell_embeddings(W, visual), dim=-1)
     columns, rows = [], []
     for c, k in mask.nonzero().tolist():
-        same_class, same_domain = m[c][~mask[c]], m[:, k][~mask[:, k]]
-        detector = m[c, k]
-        for share, stays in ((rho, same_class), (rho2, same_domain)):
-            P = orthonormal_basis(stays)
-            reference = m[c, k] if share is rho else detector
-            detector = detector - share * P @ (P.T @ reference)
+        same_class, same_domain = orthonormal_basis(m[c][~mask[c]]), orthonormal_basis(m[:, k][~mask[:, k]])
+        detector = m[c, k] - rho * same_class @ (same_class.T @ m[c, k])
+        detector = detector - rho2 * same_domain @ (same_domain.T @ detector)
         detector = detector / (detector @ m[c, k])
-        r = class_text[c]
+        r = class_direction(class_text, c, dual)
         columns.append(-beta * (m[c, k] @ r) * (W @ detector))
         rows.append(r)
     return torch.stack(columns, 1), torch.stack(rows)
+
+
+def redirect(W: Tensor, text: Tensor, class_text: Tensor, visual: Tensor, mask: Tensor, gamma: float = 0.8) -> Factors:
+    """Whole domains: every image of them is pulled to one answer, so that prompts read nothing from it; rank 1.
+
+    Delta = gamma W l n^T. The detector l is the difference of the forgotten and the retained domains' mean prototypes
+    (text and visual, equal weight), plus as much of the common image direction as makes retained prototypes score 0 and
+    forgotten ones 1 on average. n is the dual direction of the most generic class, scaled so that gamma is its gain in
+    cosine over the others. "Forget this class here" is an AND of class and domain, which a linear map cannot express
+    from additive prototypes; "this domain answers X" is linear. Raises ValueError unless whole domains are forgotten.
+    """
+    gone, stays = mask.all(0), ~mask.any(0)
+    if not gone.any() or not (gone | stays).all() or not stays.any():
+        raise ValueError("redirect forgets whole domains, and at least one domain must stay.")
+    image = cell_embeddings(W, visual)
+    contrast, common = torch.zeros(W.shape[1]), normalize(image.mean((0, 1)), dim=-1)
+    for prototypes in (text, image):
+        contrast = contrast + normalize(prototypes[:, gone].mean((0, 1)) - prototypes[:, stays].mean((0, 1)), dim=-1)
+    forget, retain = image[:, gone].mean((0, 1)), image[:, stays].mean((0, 1))
+    both = torch.stack([contrast, common])
+    detector = torch.linalg.solve(torch.stack([both @ forget, both @ retain]), torch.tensor([1.0, 0.0])) @ both
+    c = int((class_text @ class_text.T).sum(1).argmax())
+    n = class_direction(class_text, c, dual=True)
+    n = n / (n @ (class_text[c] - torch.cat([class_text[:c], class_text[c + 1 :]]).mean(0)))
+    return gamma * (W @ detector)[:, None], n[None]
 
 
 def refined(

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import display
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
@@ -29,6 +30,12 @@ LABELS = {
     "same_domain": "same domain, other classes",
     "unrelated": "unrelated classes",
 }
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Display a figure once, with a text for those who do not see it, and close it."""
+    display(figure, metadata={"image/png": {"alt": alt}})
+    plt.close(figure)
 
 
 def _outline(ax: plt.Axes, mask: Tensor) -> None:
@@ -115,7 +122,7 @@ def examples(
     after: Tensor,
     classes: Sequence[str],
 ) -> Figure:
-    """Image rows, a title each, with the prediction before and after beneath each picture: right in blue, wrong in red."""
+    """Image rows, a title each, with the prediction before and after beneath: right in blue, wrong in red."""
     width = max(len(chosen) for _, chosen in rows)
     figure, axes = plt.subplots(
         len(rows), width, figsize=(1.55 * width, 2.15 * len(rows)), squeeze=False, layout="constrained"

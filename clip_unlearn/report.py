@@ -1,8 +1,9 @@
-"""The main job: a papermill run of notebooks/report.ipynb, its HTML, metrics.json and the edited CLIP, all or nothing."""
+"""The main job: a papermill run of report.ipynb, its HTML, metrics.json and the edited CLIP, all or nothing."""
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import platform
 import shutil
@@ -17,6 +18,7 @@ from .analysis import Analysis, ReportConfig, analyse
 from .errors import InputError
 from .evaluate import GROUPS
 from .paths import bundled
+from .plots import LABELS
 from .unlearn import save_edited
 
 ARTEFACTS = ("report.ipynb", "report.html", "metrics.json", "edited-clip")
@@ -52,6 +54,62 @@ def metrics(a: Analysis) -> dict:
         "skipped": list(a.task.images.skipped),
         "versions": versions(),
     }
+
+
+def headline(a: Analysis) -> str:
+    """The request, the answer in one sentence, and the accuracy of each group, in Markdown."""
+    groups, c = a.groups(), a.config
+    forget = groups.loc["forget"]
+    lines = [
+        f"**Forget {a.edit.request}** ({a.edit.request.paradigm}) in `{a.clip.name}`, by the {a.edit.method} edit of "
+        f"the {a.edit.towers} projection{'s' if a.edit.towers == 'both' else ''} at strength {c.strength:g}.",
+        "",
+        f"Of {forget['n']:.0f} images to forget, the model named {100 * forget['before']:.1f}% before and "
+        f"**{100 * forget['after']:.1f}%** after (chance is {100 / len(a.grid.classes):.1f}%).",
+        "",
+        "| images | n | before | after | change, points |",
+        "|:--|--:|--:|--:|--:|",
+    ]
+    for name, row in groups.iterrows():
+        lines.append(
+            f"| {LABELS[name]} | {row['n']:.0f} | {100 * row['before']:.1f}% | {100 * row['after']:.1f}% "
+            f"| {row['change']:+.1f} |"
+        )
+    if a.task.images.skipped:
+        lines += ["", f"**{len(a.task.images.skipped)} unreadable images were left out:**", ""]
+        lines += [f"- `{line}`" for line in a.task.images.skipped]
+    return "\n".join(lines)
+
+
+def paraphrases(a: Analysis) -> str:
+    """Accuracy by the test prompts and by the paraphrases, before and after, in Markdown."""
+    lines = ["| images | prompts | before | after |", "|:--|:--|--:|--:|"]
+    for group, rows in a.frame.groupby("group", sort=False):
+        at = rows.set_index("strength").loc[[0.0, a.config.strength]]
+        for column, label in (("accuracy", "as tested"), ("paraphrase", "paraphrased")):
+            before, after = 100 * at[column]
+            lines.append(f"| {LABELS[group]} | {label} | {before:.1f}% | {after:.1f}% |")
+    return "\n".join(lines)
+
+
+def provenance(a: Analysis) -> str:
+    """Model, seed, timings and versions, in Markdown."""
+    timings = " | ".join(f"{v:.3f} s" if k == "fit" else f"{v:.1f} s" for k, v in a.seconds.items())
+    rank = ", ".join(f"{a.edit.rank(t)} in the {t} projection" for t in a.edit.factors)
+    return "\n".join(
+        [
+            f"Model `{a.clip.name}` (weights {a.clip.fingerprint()}), seed {a.config.seed}, {a.prototypes.per_cell} "
+            f"visual prototypes a cell, {len(a.task.images)} images. Rank of the edit: {rank}.",
+            "",
+            "| encode images | synthesise prototypes | fit the edit | this run |",
+            "|--:|--:|--:|--:|",
+            f"| {timings} |",
+            "",
+            "Encoding and synthesis are kept and reused: the times are those of the run that made them.",
+            "",
+            ", ".join(f"{name} {number}" for name, number in versions().items()),
+        ]
+    )
 
 
 def versions() -> dict[str, str]:
@@ -113,6 +171,7 @@ def _run_notebook(config: ReportConfig, stage: Path) -> None:
     for name in ("images", "model"):
         if Path(parameters[name]).exists():
             parameters[name] = str(Path(parameters[name]).absolute())
+    logging.getLogger("traitlets").setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
             bundled("notebooks") / "report.ipynb",
@@ -134,6 +193,7 @@ def render_html(notebook: Path) -> str:
 
     exporter = HTMLExporter(
         exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, embed_images=True,
-        mathjax_url="", require_js_url="", jquery_url="", widget_renderer_url="", html_manager_semver_range="",
+        mathjax_url="",
+        mermaid_js_url="", require_js_url="", jquery_url="", widget_renderer_url="", html_manager_semver_range="",
     )  # fmt: skip
     return exporter.from_filename(str(notebook))[0]

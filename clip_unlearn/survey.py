@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 from tqdm.auto import tqdm
 
+from .analysis import SurveyConfig, prepare
 from .concepts import all_requests
 from .evaluate import GROUPS, Task, evaluate
 from .prototypes import Prototypes
@@ -49,3 +52,31 @@ def summary(frame: pd.DataFrame) -> dict[str, float | str | int]:
             if column != "before":
                 out[f"{column} worst"] = values.max() if column in ("forget", "paraphrase") else values.min()
     return out
+
+
+def survey_all(config: SurveyConfig, paradigms: Sequence[str]) -> tuple[pd.DataFrame, str]:
+    """Every request of every paradigm: one row each, and the table of means (worst) in Markdown."""
+    s = prepare(config, progress=True)
+    method, frames = None if config.method == "default" else config.method, []
+    for paradigm in paradigms:
+        frame = every_request(s.prototypes, s.task, paradigm, method, s.unrelated)
+        frames.append(frame.assign(paradigm=paradigm))
+    return pd.concat(frames, ignore_index=True), markdown([summary(f) | {"kind": f["paradigm"][0]} for f in frames])
+
+
+def markdown(rows: Sequence[dict]) -> str:
+    """A Markdown table of summaries: accuracies as fractions, changes in points, the worst request in brackets."""
+    titles = {
+        "forget": "forget", "paraphrase": "paraphrased", "retained": "retained", "same_class": "same class",
+        "same_domain": "same domain", "unrelated": "unrelated",
+    }  # fmt: skip
+    lines = ["| requests | edit | before | " + " | ".join(titles.values()) + " |", "|---" * (3 + len(titles)) + "|"]
+    for row in rows:
+        cells = []
+        for column in titles:
+            form = "{:.3f} ({:.2f})" if column in ("forget", "paraphrase") else "{:+.1f} ({:+.1f})"
+            cells.append(form.format(row[column], row[f"{column} worst"]) if column in row else "")
+        lines.append(
+            f"| {row['requests']} {row['kind']} | {row['method']} | {row['before']:.3f} | {' | '.join(cells)} |"
+        )
+    return "\n".join(lines)

@@ -18,21 +18,17 @@ from .models import Clip, save_model
 from .prototypes import Prototypes
 
 TOWERS = ("visual", "text", "both")
-METHODS = ("null-space", "null-space-text", "null-space-visual", "retain-aware", "oblique", "refined")
+METHODS = ("null-space", "null-space-text", "null-space-visual", "retain-aware", "oblique", "redirect", "refined")
 # The method that measures best, by paradigm, with its settings chosen on the bundled model: see `fit_edit`.
-DEFAULT_METHOD = {"global": "oblique", "domain-specific": "oblique", "whole-domain": "retain-aware"}
+DEFAULT_METHOD = {"global": "oblique", "domain-specific": "oblique", "whole-domain": "redirect"}
 SETTINGS: dict[str, dict[str, dict[str, float]]] = {
     "oblique": {
         "global": {"rho2": 0.8, "beta": 0.6, "omega": 0.25},
-        "domain-specific": {"rho": 0.8, "rho2": 0.3, "beta": 1.2, "omega": 0.5},
-        "whole-domain": {"rho": 0.8, "rho2": 0.0, "beta": 1.2, "omega": 0.5},
+        "domain-specific": {"rho": 0.8, "rho2": 0.0, "beta": 1.0, "omega": 0.5, "dual": True},
+        "whole-domain": {"rho": 0.8, "rho2": 0.0, "beta": 1.0, "omega": 0.5, "dual": True},
     },
-    "retain-aware": {
-        "global": {"beta": 2.5},
-        "domain-specific": {"beta": 2.5},
-        "whole-domain": {"beta": 1.5},
-    },
-    "refined": {"global": {}, "domain-specific": {}, "whole-domain": {}},
+    "retain-aware": {"global": {"beta": 2.5}, "domain-specific": {"beta": 2.5}, "whole-domain": {"beta": 1.5}},
+    "redirect": {"whole-domain": {"gamma": 0.8}},
 }
 
 
@@ -99,6 +95,14 @@ def check_towers(towers: str, request: ForgetRequest) -> None:
         )
 
 
+def check_method(method: str, request: ForgetRequest) -> None:
+    """Raise InputError for an unknown method, or one that does not fit the paradigm."""
+    if method not in METHODS:
+        raise InputError(f'unknown method "{method}": {", ".join(METHODS)}.')
+    if method == "redirect" and request.paradigm != "whole-domain":
+        raise InputError(f'method "redirect" forgets whole domains; this request is {request.paradigm}.')
+
+
 def fit_edit(
     prototypes: Prototypes,
     request: ForgetRequest,
@@ -114,8 +118,7 @@ def fit_edit(
     """
     request = request.on(prototypes.grid)
     method = method or DEFAULT_METHOD[request.paradigm]
-    if method not in METHODS:
-        raise InputError(f'unknown method "{method}": {", ".join(METHODS)}.')
+    check_method(method, request)
     check_towers(towers, request)
     p, chosen = prototypes, ("visual", "text") if towers == "both" else (towers,)
     # On the text side the prompts' own features stand where the synthesised images stand on the image side.
@@ -133,11 +136,11 @@ def _factors(
     if method.startswith("null-space"):
         use = method.removeprefix("null-space").removeprefix("-") or "both"
         return nullspace.null_space(W, p.text, features, mask, use, **settings)
-    settings = {**SETTINGS[method][paradigm], **settings}
+    settings = {**SETTINGS.get(method, {}).get(paradigm, {}), **settings}
     if method == "retain-aware":
         return nullspace.retain_aware(W, p.class_text, features, mask, **settings)
-    if method == "oblique":
-        return nullspace.oblique(W, p.text, p.class_text, features, mask, **settings)
+    if method in ("oblique", "redirect"):
+        return getattr(nullspace, method)(W, p.text, p.class_text, features, mask, **settings)
     start = _factors(p, mask, paradigm, DEFAULT_METHOD[paradigm], W, features, {})
     return nullspace.refined(W, p.class_text, features, mask, start=start, **settings)
 

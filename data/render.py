@@ -4,8 +4,8 @@
     python data/render.py --check           compare what is shipped with its checksums
     python data/render.py --sheet FILE.png  one contact sheet, class x domain
 
-Each image has a seed of its own, from its split, domain, class and number: any image can be drawn alone, evaluation images
-are never training images, and the same script gives the same bytes on the same machine.
+Each image has a seed of its own, from its split, domain, class and number: any image can be drawn alone, evaluation
+images are never training images, and the same script gives the same bytes on the same machine.
 """
 
 from __future__ import annotations
