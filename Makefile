@@ -29,7 +29,7 @@ test: $(READY) lint
 	$(BIN)/python -m pytest
 
 benchmarks: $(READY)
-	$(BIN)/python -m pytest tests/benchmarks
+	$(BIN)/python -m pytest -o addopts= tests/benchmarks --benchmark-columns=min,median,max,rounds
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks

@@ -18,7 +18,7 @@ from torchvision.datasets import ImageFolder
 from tqdm.auto import tqdm
 
 from .concepts import ConceptGrid, words
-from .errors import InputError
+from .errors import InputError, first_line
 from .models import Clip
 from .paths import bundled, cache_dir, write_safetensors
 
@@ -97,7 +97,15 @@ def _class_folder(domain: Path) -> ImageFolder:
     for c in classes:
         if not any(p.suffix.lower() in EXTENSIONS for p in c.rglob("*")):
             raise DataError(f"class folder {c} holds no images ({', '.join(EXTENSIONS)}).")
-    return ImageFolder(domain, is_valid_file=lambda p: p.lower().endswith(EXTENSIONS))
+    return _ClassFolder(domain, is_valid_file=lambda p: p.lower().endswith(EXTENSIONS))
+
+
+class _ClassFolder(ImageFolder):
+    """ImageFolder that passes over hidden folders, such as .ipynb_checkpoints."""
+
+    def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
+        names = [n for n in super().find_classes(directory)[0] if not n.startswith(".")]
+        return names, {n: i for i, n in enumerate(names)}
 
 
 def bundled_images(unrelated: bool = False) -> ImageSet:
@@ -138,7 +146,7 @@ class _Opened(torch.utils.data.Dataset):
             with Image.open(path) as image:
                 return i, self.preprocess(image.convert("RGB"))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            return i, f"{path.relative_to(self.images.root)}: {str(error).splitlines()[0]}"
+            return i, f"{path.relative_to(self.images.root)}: {first_line(error)}"
 
 
 def encode(

@@ -14,7 +14,7 @@ import open_clip
 import torch
 from torch import nn
 
-from .errors import InputError
+from .errors import InputError, first_line
 from .paths import bundled
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
@@ -160,6 +160,7 @@ def load_clip(name: str | Path = "bundled", pretrained: str | None = None, devic
         _check_folder(folder)
         name = f"local-dir:{folder}"
     elif not name.startswith("hf-hub:"):
+        name = name.replace("/", "-")  # "ViT-B/32" is open_clip's ViT-B-32
         _check_name(name, pretrained)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -170,7 +171,7 @@ def load_clip(name: str | Path = "bundled", pretrained: str | None = None, devic
             )
         tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:
-        raise ModelError(f"cannot load {label}: {_first_line(error)}") from error
+        raise ModelError(f"cannot load {label}: {first_line(error)}") from error
     model.eval().requires_grad_(False)
     if local:
         config = json.loads((folder / CONFIG).read_text())
@@ -181,31 +182,27 @@ def load_clip(name: str | Path = "bundled", pretrained: str | None = None, devic
     return clip
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__
-
-
 def _check_folder(folder: Path) -> None:
     """Refuse what open_clip would meet with a warning and random weights, and every pickle."""
     if not folder.is_dir():
         raise ModelError(f"no model folder {folder}.")
     if not (folder / CONFIG).is_file():
         raise ModelError(f"model folder {folder} has no {CONFIG}; an open_clip folder holds {CONFIG} and {WEIGHTS}.")
-    if any(folder.glob("*.safetensors")):
-        return  # open_clip prefers it to anything else in the folder
+    if any((folder / name).is_file() for name in (WEIGHTS, "open_clip_pytorch_model.safetensors")):
+        return  # open_clip prefers these to anything else in the folder
     pickles = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".pkl", ".ckpt"})
     if pickles:
         raise ModelError(
             f"{folder / pickles[0]} is a pickle, which can run code when it is opened, so it is not loaded; "
             f"save the weights as {WEIGHTS}."
         )
-    raise ModelError(f"model folder {folder} has no {WEIGHTS}.")
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(f"model folder {folder} has no {WEIGHTS}.")
 
 
 def _check_name(name: str, pretrained: str | None) -> None:
     """A name that open_clip knows, with a tag it knows or a safetensors file."""
-    if open_clip.get_model_config(name.replace("/", "-")) is None:
+    if open_clip.get_model_config(name) is None:
         raise ModelError(f'"{name}" is neither a folder nor an open_clip model name (open_clip.list_models()).')
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained is None:

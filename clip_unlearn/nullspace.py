@@ -56,7 +56,7 @@ def retain_aware(
 
     min  w sum_F |f (W + Delta) - f W (I - beta B B^T)|^2 + sum_R |f Delta|^2 + lam |Delta|^2, with B an orthonormal
     basis of the forgotten classes' domain-free text embeddings. `weight` is w as a multiple of |R| / |F|; `lam` is
-    relative to the mean squared singular value of the stacked prototypes. Solved with as many unknowns as prototypes
+    relative to the squared norm of the stacked prototypes over D. Solved with as many unknowns as prototypes
     (push-through identity) when those are fewer than D.
     """
     f = unit_features(visual, W)
@@ -103,13 +103,17 @@ def oblique(
     beta: float = 1.0,
     omega: float = 0.5,
     dual: bool = False,
+    reached: Tensor | None = None,
 ) -> Factors:
-    """Detect one direction, remove another: Delta = -beta W sum_cells l (m . r) r^T; rank = number of cells.
+    """Detect one direction, remove another: Delta = -beta W sum_cells amount * l r^T; rank = number of cells.
 
     For a forgotten cell, m = text + omega * visual mean; its detector l is m without a share rho of the same class's
     cells that stay and a share rho2 of the other classes' cells of its domain that stay, scaled to l . m = 1; what is
-    removed is r, a direction of the class alone (`class_direction`). With rho = rho2 = 0, beta = 1 and r = m this is
-    `null_space` of one cell: detector and removed direction are what the plain projector ties together.
+    removed is r, a direction of the class alone (`class_direction`). The amount is m . r; given `reached` (C, K, d),
+    the mean embeddings of synthesised pictures, it is what takes such a picture's score for the class down to the mean
+    of the other classes, in the domain where that takes most: so beta = 1 means the same in every model.
+    With rho = rho2 = 0, beta = 1 and r = m this is `null_space` of one cell: the plain projector ties detector and
+    removed direction together.
     """
     m = normalize(text + omega * cell_embeddings(W, visual), dim=-1)
     columns, rows = [], []
@@ -119,7 +123,11 @@ def oblique(
         detector = detector - rho2 * same_domain @ (same_domain.T @ detector)
         detector = detector / (detector @ m[c, k])
         r = class_direction(class_text, c, dual)
-        columns.append(-beta * (m[c, k] @ r) * (W @ detector))
+        amount = m[c, k] @ r
+        if reached is not None:
+            lead = class_text[c] - torch.cat([class_text[:c], class_text[c + 1 :]]).mean(0)
+            amount = (reached[c] @ lead).max() / (r @ lead)
+        columns.append(-beta * amount * (W @ detector))
         rows.append(r)
     return torch.stack(columns, 1), torch.stack(rows)
 

@@ -125,7 +125,7 @@ def examples(
     """Image rows, a title each, with the prediction before and after beneath: right in blue, wrong in red."""
     width = max(len(chosen) for _, chosen in rows)
     figure, axes = plt.subplots(
-        len(rows), width, figsize=(1.55 * width, 2.15 * len(rows)), squeeze=False, layout="constrained"
+        len(rows), width, figsize=(1.55 * width, 2.3 * len(rows)), squeeze=False, layout="constrained"
     )
     right, wrong = COLORS["retained"], sns.color_palette("colorblind")[3]
     for line, (title, chosen) in zip(axes, rows, strict=True):
@@ -140,5 +140,5 @@ def examples(
                 ax.text(
                     0.5, y, f"{label}: {name}", transform=ax.transAxes, ha="center", va="top", fontsize=8, color=color
                 )
-        line[0].set_title(title, loc="left", fontsize=10)
+        line[0].set_title(title, loc="left", fontsize=10, pad=8)
     return figure

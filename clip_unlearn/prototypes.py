@@ -22,26 +22,29 @@ from .models import Clip
 from .paths import bundled, cache_dir, write_safetensors
 from .synthesis import Synthesis, latent_prototypes, pixel_prototypes
 
-KINDS = ("pixel", "latent")
-_RECIPE = 1  # raise when synthesis changes: older cache entries then no longer match
+KINDS = ("blend", "pixel", "latent")
+_RECIPE = 2  # raise when synthesis changes: older cache entries then no longer match
 
 
 @dataclass(frozen=True)
 class Prototypes:
     """Everything an edit is fitted on. Tensors are float32 on the CPU.
 
-    visual (C, K, m, D) features f of the synthesised prototypes; text_features (C, K, D_text) and class_features
-    (C, D_text) of the prompts with and without domain words; W (D, d) and W_text (D_text, d) the two projections.
+    visual (C, K, m, D) features f of the synthesised prototypes; reached (C, K, d) the mean unit embedding of the
+    synthesised pictures, whose cosine with a text tells how near to it an image comes; text_features (C, K, D_text) and
+    class_features (C, D_text) of the prompts with and without domain words; W (D, d) and W_text (D_text, d) the two
+    projections; seconds the time that the synthesis took, also when it was read from the cache.
     """
 
     grid: ConceptGrid
     visual: Tensor
+    reached: Tensor
     text_features: Tensor
     class_features: Tensor
     W: Tensor
     W_text: Tensor
     seed: int = 0
-    kind: str = "pixel"
+    kind: str = "blend"
     seconds: float = 0.0
 
     @property
@@ -81,14 +84,15 @@ def synthesize_prototypes(
     grid: ConceptGrid,
     per_cell: int = 8,
     seed: int = 0,
-    kind: str = "pixel",
+    kind: str = "blend",
     how: Synthesis = Synthesis(),
     progress: bool = True,
     cache: bool = True,
 ) -> Prototypes:
     """Prototypes of every cell of the grid; cached by content (weights, prompts, recipe, seed).
 
-    Raises ValueError for an unknown kind or per_cell < 1.
+    `kind`: "pixel" pictures optimised by gradient; "latent" features solved in closed form; "blend" the sum of the two
+    at equal norm. Raises InputError for an unknown kind or per_cell < 1.
     """
     if kind not in KINDS:
         raise InputError(f'unknown kind of prototype "{kind}": {" or ".join(KINDS)}.')
@@ -96,33 +100,45 @@ def synthesize_prototypes(
         raise InputError(f"per_cell is {per_cell}; at least 1 prototype a cell is needed.")
     cells, classes = text_prototypes(clip, grid)
     heads = clip.heads
-    shell = Prototypes(grid, torch.empty(0), cells, classes, heads["visual"].weight, heads["text"].weight, seed, kind)
+    W = heads["visual"].weight
+    shell = Prototypes(grid, W[:0], W[:0], cells, classes, W, heads["text"].weight, seed, kind)
     key = prototype_key(clip, grid, per_cell, seed, kind, how)
     for folder in (bundled("prototypes"), cache_dir() / "prototypes") if cache else ():
         if (folder / f"{key}.safetensors").is_file():
-            visual, seconds = _read(folder / f"{key}.safetensors")
-            return replace(shell, visual=visual, seconds=seconds)
-    start, targets = time.perf_counter(), shell.text.flatten(0, 1)
-    if kind == "pixel":
-        visual = pixel_prototypes(clip, targets, per_cell, seed, how, progress)[0]
-    else:
-        visual = latent_prototypes(clip, targets, per_cell, seed)
-    visual, seconds = visual.unflatten(0, grid.shape).contiguous(), time.perf_counter() - start
+            return replace(shell, **_read(folder / f"{key}.safetensors"))
+    start = time.perf_counter()
+    visual, reached = _synthesize(clip, shell.text.flatten(0, 1), per_cell, seed, kind, how, progress)
+    made = {"visual": visual.unflatten(0, grid.shape).contiguous(), "reached": reached.unflatten(0, grid.shape)}
+    seconds = time.perf_counter() - start
     if cache:
-        entry = cache_dir() / "prototypes" / f"{key}.safetensors"
-        write_safetensors(entry, {"visual": visual}, {"seconds": f"{seconds:.2f}"})
-    return replace(shell, visual=visual, seconds=seconds)
+        write_safetensors(cache_dir() / "prototypes" / f"{key}.safetensors", made, {"seconds": f"{seconds:.2f}"})
+    return replace(shell, **made, seconds=seconds)
+
+
+def _synthesize(
+    clip: Clip, targets: Tensor, per_cell: int, seed: int, kind: str, how: Synthesis, progress: bool
+) -> tuple[Tensor, Tensor]:
+    """visual (n, m, D) and reached (n, d) for text targets (n, d)."""
+    W, parts = clip.heads["visual"].weight, []
+    if kind != "latent":
+        parts.append(pixel_prototypes(clip, targets, per_cell, seed, how, progress)[0])
+    if kind != "pixel":
+        parts.append(latent_prototypes(clip, targets, per_cell, seed))
+    reached = normalize(parts[0] @ W, dim=-1).mean(1)
+    return torch.stack([normalize(f, dim=-1) for f in parts]).mean(0) * parts[-1].norm(dim=-1).mean(), reached
 
 
 def prototype_key(
-    clip: Clip, grid: ConceptGrid, per_cell: int, seed: int, kind: str = "pixel", how: Synthesis = Synthesis()
+    clip: Clip, grid: ConceptGrid, per_cell: int, seed: int, kind: str = "blend", how: Synthesis = Synthesis()
 ) -> str:
     """A name for this very synthesis, from everything that decides its outcome."""
     prompts = [[grid.cell_prompts(c, d) for d in grid.domains] for c in grid.classes]
-    what = [_RECIPE, clip.fingerprint(), prompts, per_cell, seed, kind, asdict(how) if kind == "pixel" else None]
+    what = [_RECIPE, clip.fingerprint(), prompts, per_cell, seed, kind, asdict(how) if kind != "latent" else None]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 
-def _read(path: Path) -> tuple[Tensor, float]:
+def _read(path: Path) -> dict[str, Tensor | float]:
+    """The fields of Prototypes that a cache entry holds."""
     with safe_open(path, "pt") as file:
-        return file.get_tensor("visual").float(), float((file.metadata() or {}).get("seconds", 0))
+        found = {name: file.get_tensor(name).float() for name in ("visual", "reached")}
+        return {**found, "seconds": float((file.metadata() or {}).get("seconds", 0))}

@@ -122,7 +122,7 @@ def fit_edit(
     check_towers(towers, request)
     p, chosen = prototypes, ("visual", "text") if towers == "both" else (towers,)
     # On the text side the prompts' own features stand where the synthesised images stand on the image side.
-    sides = {"visual": (p.W, p.visual), "text": (p.W_text, p.text_features[:, :, None])}
+    sides = {"visual": (p.W, p.visual, p.reached), "text": (p.W_text, p.text_features[:, :, None], None)}
     mask = request.mask(p.grid)
     return ProjectionEdit(
         request, method, {t: _factors(p, mask, request.paradigm, method, *sides[t], settings) for t in chosen}
@@ -130,18 +130,27 @@ def fit_edit(
 
 
 def _factors(
-    p: Prototypes, mask: Tensor, paradigm: str, method: str, W: Tensor, features: Tensor, settings: dict[str, float]
+    p: Prototypes,
+    mask: Tensor,
+    paradigm: str,
+    method: str,
+    W: Tensor,
+    features: Tensor,
+    reached: Tensor | None,
+    settings: dict[str, float],
 ) -> tuple[Tensor, Tensor]:
-    """Call the method on one tower: W (D, d) and its prototype features (C, K, m, D)."""
+    """Call the method on one tower: W (D, d), its prototype features (C, K, m, D), and what pictures reach."""
     if method.startswith("null-space"):
         use = method.removeprefix("null-space").removeprefix("-") or "both"
         return nullspace.null_space(W, p.text, features, mask, use, **settings)
     settings = {**SETTINGS.get(method, {}).get(paradigm, {}), **settings}
     if method == "retain-aware":
         return nullspace.retain_aware(W, p.class_text, features, mask, **settings)
-    if method in ("oblique", "redirect"):
-        return getattr(nullspace, method)(W, p.text, p.class_text, features, mask, **settings)
-    start = _factors(p, mask, paradigm, DEFAULT_METHOD[paradigm], W, features, {})
+    if method == "oblique":
+        return nullspace.oblique(W, p.text, p.class_text, features, mask, reached=reached, **settings)
+    if method == "redirect":
+        return nullspace.redirect(W, p.text, p.class_text, features, mask, **settings)
+    start = _factors(p, mask, paradigm, DEFAULT_METHOD[paradigm], W, features, reached, {})
     return nullspace.refined(W, p.class_text, features, mask, start=start, **settings)
 
 
