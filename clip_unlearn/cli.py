@@ -8,7 +8,7 @@ import click
 
 from .analysis import ReportConfig, SurveyConfig
 from .errors import InputError
-from .unlearn import METHODS, TOWERS
+from .unlearn import METHODS, TOWERS, check_strength
 
 PARADIGMS = ("global", "domain-specific", "whole-domain")
 
@@ -103,14 +103,16 @@ def result_table(found: dict) -> str:
 @_model_and_images
 @click.option("--paradigm", type=click.Choice(PARADIGMS), multiple=True, help="Only these kinds of request.")
 @click.option("--method", default="default", help=f"default (each paradigm's best), {', '.join(METHODS)}.")
+@click.option("--strength", type=float, default=1.0, show_default=True, help="From 0 (unchanged) to 1 (full edit).")
+@click.option("--towers", default="visual", show_default=True, help="Which projections change (global requests).")
 @click.option("--csv", type=click.Path(path_type=Path, dir_okay=False), help="Also write one row a request here.")
-def survey(paradigm: tuple[str, ...], method: str, csv: Path | None, **options) -> None:
+def survey(paradigm: tuple[str, ...], method: str, strength: float, towers: str, csv: Path | None, **options) -> None:
     """Try EVERY request of a kind (each class, each cell, each domain) and print mean and worst, in Markdown."""
     from .survey import survey_all
 
     try:
         config = SurveyConfig(method=method, **options)
-        frame, table = survey_all(config, paradigm or PARADIGMS)
+        frame, table = survey_all(config, paradigm or PARADIGMS, check_strength(strength), towers)
     except InputError as error:
         raise _BadInput(str(error)) from error
     if csv:

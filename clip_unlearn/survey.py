@@ -54,12 +54,14 @@ def summary(frame: pd.DataFrame) -> dict[str, float | str | int]:
     return out
 
 
-def survey_all(config: SurveyConfig, paradigms: Sequence[str]) -> tuple[pd.DataFrame, str]:
+def survey_all(
+    config: SurveyConfig, paradigms: Sequence[str], strength: float = 1.0, towers: str = "visual"
+) -> tuple[pd.DataFrame, str]:
     """Every request of every paradigm: one row each, and the table of means (worst) in Markdown."""
     s = prepare(config, progress=True)
     method, frames = None if config.method == "default" else config.method, []
     for paradigm in paradigms:
-        frame = every_request(s.prototypes, s.task, paradigm, method, s.unrelated)
+        frame = every_request(s.prototypes, s.task, paradigm, method, s.unrelated, strength, towers=towers)
         frames.append(frame.assign(paradigm=paradigm))
     return pd.concat(frames, ignore_index=True), markdown([summary(f) | {"kind": f["paradigm"][0]} for f in frames])
 

@@ -19,16 +19,17 @@ from .prototypes import Prototypes
 
 TOWERS = ("visual", "text", "both")
 METHODS = ("null-space", "null-space-text", "null-space-visual", "retain-aware", "oblique", "redirect", "refined")
-# The method that measures best, by paradigm, with its settings chosen on the bundled model: see `fit_edit`.
+# The method that measures best, by paradigm, and its settings, chosen on the bundled model: see `fit_edit`.
 DEFAULT_METHOD = {"global": "oblique", "domain-specific": "oblique", "whole-domain": "redirect"}
+_CELLS = {"rho": 0.8, "rho2": 0.3, "beta": 1.15, "omega": 0.5, "dual": True}
 SETTINGS: dict[str, dict[str, dict[str, float]]] = {
     "oblique": {
-        "global": {"rho2": 0.8, "beta": 0.6, "omega": 0.25},
-        "domain-specific": {"rho": 0.8, "rho2": 0.0, "beta": 1.0, "omega": 0.5, "dual": True},
-        "whole-domain": {"rho": 0.8, "rho2": 0.0, "beta": 1.0, "omega": 0.5, "dual": True},
+        "global": {"rho2": 0.8, "beta": 0.5, "omega": 0.25},
+        "domain-specific": _CELLS,
+        "whole-domain": _CELLS,
     },
     "retain-aware": {"global": {"beta": 2.5}, "domain-specific": {"beta": 2.5}, "whole-domain": {"beta": 1.5}},
-    "redirect": {"whole-domain": {"gamma": 0.8}},
+    "redirect": {"whole-domain": {"gamma": 1.1}},
 }
 
 

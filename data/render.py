@@ -106,7 +106,7 @@ def contact_sheet(path: Path, columns: int = 2, names: list[str] | None = None) 
             ink.text((4, top + SIZE // 2 - 8), name.replace("_", " "), fill="black", font=font)
             for i in range(columns):
                 sheet.paste(Image.fromarray(draw("evaluation", domain, name, i)), (left + i * SIZE, top))
-    sheet.save(path)
+    sheet.save(path, quality=85)
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ def test_nothing_on_the_path_can_reach_the_module_that_opens_images() -> None:
     assert not reached & {"datasets", "evaluate", "analysis", "survey", "report"}
 
 
-@pytest.mark.parametrize("kind", ["pixel", "latent"])
+@pytest.mark.parametrize("kind", ["blend", "pixel", "latent"])
 @pytest.mark.parametrize(("paradigm", "method"), PAIRS)
 def test_synthesis_and_fit_run_where_no_image_can_be_opened(
     clip: Clip,

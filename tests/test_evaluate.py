@@ -51,7 +51,8 @@ def hand_prototypes(grid: ConceptGrid = GRID) -> Prototypes:
     """Prototypes of a CLIP whose embeddings are one-hot classes."""
     C, K = grid.shape
     eye = torch.eye(C)
-    return Prototypes(grid, eye[:, None, None].expand(C, K, 1, C), eye[:, None].expand(C, K, C), eye, eye, eye)
+    cells = eye[:, None].expand(C, K, C)
+    return Prototypes(grid, cells[:, :, None], cells, cells, eye, eye, eye)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from clip_unlearn.errors import InputError
 from clip_unlearn.prototypes import text_prototypes
 from clip_unlearn.synthesis import data_free_images, latent_prototypes, pixel_prototypes
 
-KINDS = ("pixel", "latent")
+KINDS = ("blend", "pixel", "latent")
 QUICK = Synthesis(steps=2)
 
 
