@@ -29,17 +29,18 @@ def unit_features(visual: Tensor, W: Tensor) -> Tensor:
     return visual / norms * norms.mean()
 
 
-def null_space(W: Tensor, text: Tensor, visual: Tensor, mask: Tensor, use: str = "both") -> Factors:
+def null_space(W: Tensor, text: Tensor, visual: Tensor, mask: Tensor, use: str = "both", rtol: float = 0.1) -> Factors:
     """Project the forgotten cells' prototypes out: Delta = -W U U^T (arXiv 2512.14113; `use="text"` is 2512.14137).
 
-    `use` says which prototypes span U: "text", "visual" or "both".
+    `use` says which prototypes span U: "text", "visual" or "both"; directions weaker than `rtol` of the strongest are
+    the scatter of single pictures, and stay.
     """
     if use not in ("text", "visual", "both"):
         raise ValueError(f'use="{use}": "text", "visual" or "both".')
     rows = [] if use == "visual" else [text[mask]]
     if use != "text":
         rows.append(normalize(visual[mask].flatten(0, 1) @ W, dim=-1))
-    U = orthonormal_basis(torch.cat(rows))
+    U = orthonormal_basis(torch.cat(rows), rtol)
     return -W @ U, U.T
 
 
@@ -50,7 +51,7 @@ def retain_aware(
     mask: Tensor,
     beta: float = 1.5,
     weight: float = 1.0,
-    lam: float = 0.01,
+    lam: float = 1.0,
 ) -> Factors:
     """Least squares in feature space: forgotten prototypes lose their class directions, retained ones stay put.
 
@@ -73,18 +74,16 @@ def retain_aware(
     return A, B.T
 
 
-def class_direction(class_text: Tensor, c: int, dual: bool) -> Tensor:
-    """(d,) unit direction to remove for class c: its text embedding, or its dual direction.
+def class_direction(class_text: Tensor, c: int, dual: float) -> Tensor:
+    """(d,) unit direction to remove for class c: from its text embedding (dual 0) to its dual direction (dual 1).
 
     The dual is orthogonal to every difference of two other classes' embeddings: moving along it changes the score of
     class c and of no other class relative to the others, so it cannot make the others confuse each other.
     """
-    if not dual:
-        return class_text[c]
     others = torch.cat([class_text[:c], class_text[c + 1 :]])
-    direction = class_text[c] - others.mean(0)
+    lead = class_text[c] - others.mean(0)
     Q = orthonormal_basis(others[1:] - others[:1], rtol=1e-4)
-    return normalize(direction - Q @ (Q.T @ direction), dim=-1)
+    return normalize((1 - dual) * class_text[c] + dual * normalize(lead - Q @ (Q.T @ lead), dim=-1), dim=-1)
 
 
 def cell_embeddings(W: Tensor, visual: Tensor) -> Tensor:
@@ -102,7 +101,7 @@ def oblique(
     rho2: float = 0.3,
     beta: float = 1.0,
     omega: float = 0.5,
-    dual: bool = False,
+    dual: float = 0.0,
     reached: Tensor | None = None,
 ) -> Factors:
     """Detect one direction, remove another: Delta = -beta W sum_cells amount * l r^T; rank = number of cells.
@@ -152,7 +151,7 @@ def redirect(W: Tensor, text: Tensor, class_text: Tensor, visual: Tensor, mask: 
     both = torch.stack([contrast, common])
     detector = torch.linalg.solve(torch.stack([both @ forget, both @ retain]), torch.tensor([1.0, 0.0])) @ both
     c = int((class_text @ class_text.T).sum(1).argmax())
-    n = class_direction(class_text, c, dual=True)
+    n = class_direction(class_text, c, dual=1.0)
     n = n / (n @ (class_text[c] - torch.cat([class_text[:c], class_text[c + 1 :]]).mean(0)))
     return gamma * (W @ detector)[:, None], n[None]
 
@@ -163,9 +162,9 @@ def refined(
     visual: Tensor,
     mask: Tensor,
     start: Factors | None = None,
-    scale: float = 100.0,
-    drift: float = 10.0,
-    lam: float = 10.0,
+    scale: float = 30.0,
+    drift: float = 1.0,
+    lam: float = 1.0,
     steps: int = 40,
 ) -> Factors:
     """A few dozen L-BFGS steps on Delta, on prototypes alone.

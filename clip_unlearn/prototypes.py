@@ -95,7 +95,7 @@ def synthesize_prototypes(
     at equal norm. Raises InputError for an unknown kind or per_cell < 1.
     """
     if kind not in KINDS:
-        raise InputError(f'unknown kind of prototype "{kind}": {" or ".join(KINDS)}.')
+        raise InputError(f'unknown kind of prototype "{kind}": blend, pixel or latent.')
     if per_cell < 1:
         raise InputError(f"per_cell is {per_cell}; at least 1 prototype a cell is needed.")
     cells, classes = text_prototypes(clip, grid)

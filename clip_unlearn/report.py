@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import platform
+import re
 import shutil
 import tempfile
 from dataclasses import asdict
@@ -191,9 +192,14 @@ def render_html(notebook: Path) -> str:
     """The notebook without its code, as one HTML page that loads nothing from elsewhere."""
     from nbconvert import HTMLExporter
 
+    # The template would fetch these from elsewhere when a page is opened; a report uses none of them.
+    remote = ("mathjax_url", "mermaid_js_url", "mermaid_layout_elk_js_url", "require_js_url", "jquery_url")
     exporter = HTMLExporter(
-        exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, embed_images=True,
-        mathjax_url="",
-        mermaid_js_url="", require_js_url="", jquery_url="", widget_renderer_url="", html_manager_semver_range="",
-    )  # fmt: skip
-    return exporter.from_filename(str(notebook))[0]
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        embed_images=True,
+        **{name: "" for name in (*remote, "widget_renderer_url") if name in HTMLExporter.class_trait_names()},
+    )
+    html = exporter.from_filename(str(notebook))[0]
+    return re.sub(r'<script type="module">(?:(?!</script>).)*mermaid.*?</script>', "", html, flags=re.DOTALL)

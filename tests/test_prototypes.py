@@ -150,7 +150,8 @@ def test_a_second_call_does_not_synthesise(
     clip: Clip, grid: ConceptGrid, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     first = make(clip, grid, kind=kind, cache=True)
-    monkeypatch.setattr(module, f"{kind}_prototypes", forbid)
+    for name in ("pixel_prototypes", "latent_prototypes"):
+        monkeypatch.setattr(module, name, forbid)
     again = make(clip, grid, kind=kind, cache=True)
     assert torch.equal(first.visual, again.visual) and again.seconds == pytest.approx(first.seconds, abs=0.01)
     with pytest.raises(AssertionError, match="synthesised again"):
@@ -199,5 +200,5 @@ def test_less_than_one_prototype_a_cell_is_an_error(clip: Clip, grid: ConceptGri
 
 
 def test_an_unknown_kind_lists_the_kinds(clip: Clip, grid: ConceptGrid) -> None:
-    with pytest.raises(InputError, match='"voxel": pixel or latent'):
+    with pytest.raises(InputError, match='"voxel": blend, pixel or latent'):
         make(clip, grid, kind="voxel")
