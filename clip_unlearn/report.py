@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import platform
 import re
 import shutil
@@ -14,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
+from traitlets.config import Config
 
 from .analysis import Analysis, ReportConfig, analyse
 from .errors import InputError
@@ -173,6 +175,8 @@ def _run_notebook(config: ReportConfig, stage: Path) -> None:
         if Path(parameters[name]).exists():
             parameters[name] = str(Path(parameters[name]).absolute())
     logging.getLogger("traitlets").setLevel(logging.ERROR)
+    # Sockets of this machine rather than open TCP ports; Windows has none.
+    config = Config() if os.name == "nt" else Config({"AsyncKernelManager": {"transport": "ipc"}})
     try:
         papermill.execute_notebook(
             bundled("notebooks") / "report.ipynb",
@@ -182,6 +186,7 @@ def _run_notebook(config: ReportConfig, stage: Path) -> None:
             cwd=stage,
             progress_bar=False,
             execution_timeout=3600,
+            config=config,
         )
     except PapermillExecutionError as error:
         raise RuntimeError(f"the report notebook failed: {error.ename}: {error.evalue}") from error
