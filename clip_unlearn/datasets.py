@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from .concepts import ConceptGrid, words
 from .errors import InputError, first_line
 from .models import Clip
-from .paths import bundled, cache_dir, write_safetensors
+from .paths import bundled, cache_dir, keep
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 
@@ -171,7 +171,7 @@ def encode(
         f, kept, skipped = _encode(clip, images, skip_unreadable, progress, batch, workers)
         note = {"skipped": skipped, "seconds": time.perf_counter() - start}
         if cache and not skipped:  # a folder with broken files is read again each time: they may have been mended
-            write_safetensors(entry, {"f": f, "kept": kept}, {"note": json.dumps(note)})
+            keep(entry, {"f": f, "kept": kept}, {"note": json.dumps(note)})
     paths = tuple(images.paths[i] for i in kept.tolist())
     return Features(f, images.class_of[kept], images.domain_of[kept], paths, tuple(note["skipped"]), note["seconds"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,9 +27,15 @@ def cache_dir() -> Path:
     return Path(base).expanduser()
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write under another name first and rename: two runs that share a cache never see half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def keep(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a cache entry under another name first and rename: two runs that share a cache never see half a file.
+
+    A cache that cannot be written is a warning, not an error: the result of minutes of work is still in memory.
+    """
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    save_file(dict(tensors), partial, metadata=dict(metadata))
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(dict(tensors), partial, metadata=dict(metadata))
+        partial.replace(path)
+    except OSError as error:
+        warnings.warn(f"not kept for the next run: {error} (CLIP_UNLEARN_CACHE names another folder)", stacklevel=2)

@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 from .concepts import ConceptGrid
 from .errors import InputError
 from .models import Clip
-from .paths import bundled, cache_dir, write_safetensors
+from .paths import bundled, cache_dir, keep
 from .synthesis import Synthesis, latent_prototypes, pixel_prototypes
 
 KINDS = ("blend", "pixel", "latent")
@@ -111,7 +111,7 @@ def synthesize_prototypes(
     made = {"visual": visual.unflatten(0, grid.shape).contiguous(), "reached": reached.unflatten(0, grid.shape)}
     seconds = time.perf_counter() - start
     if cache:
-        write_safetensors(cache_dir() / "prototypes" / f"{key}.safetensors", made, {"seconds": f"{seconds:.2f}"})
+        keep(cache_dir() / "prototypes" / f"{key}.safetensors", made, {"seconds": f"{seconds:.2f}"})
     return replace(shell, **made, seconds=seconds)
 
 

@@ -78,9 +78,9 @@ def headline(a: Analysis) -> str:
             f"| {LABELS[name]} | {row['n']:.0f} | {100 * row['before']:.1f}% | {100 * row['after']:.1f}% "
             f"| {row['change']:+.1f} |"
         )
-    if a.task.images.skipped:
-        lines += ["", f"**{len(a.task.images.skipped)} unreadable images were left out:**", ""]
-        lines += [f"- `{line}`" for line in a.task.images.skipped]
+    if skipped := a.task.images.skipped:
+        lines += ["", f"**{len(skipped)} unreadable image{'s were' if len(skipped) > 1 else ' was'} left out:**", ""]
+        lines += [f"- `{line}`" for line in skipped]
     return "\n".join(lines)
 
 

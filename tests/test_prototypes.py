@@ -202,3 +202,12 @@ def test_less_than_one_prototype_a_cell_is_an_error(clip: Clip, grid: ConceptGri
 def test_an_unknown_kind_lists_the_kinds(clip: Clip, grid: ConceptGrid) -> None:
     with pytest.raises(InputError, match='"voxel": blend, pixel or latent'):
         make(clip, grid, kind="voxel")
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(
+    clip: Clip, grid: ConceptGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("CLIP_UNLEARN_CACHE", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="CLIP_UNLEARN_CACHE"):
+        assert make(clip, grid, kind="latent", cache=True).per_cell == 2

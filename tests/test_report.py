@@ -11,6 +11,7 @@ import open_clip
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from clip_unlearn import report as report_module
 from clip_unlearn.analysis import ReportConfig, analyse
@@ -114,3 +115,16 @@ def test_an_unknown_parameter_of_the_notebook_is_an_error_with_its_name() -> Non
 def test_a_parameter_of_the_wrong_type_or_value_is_an_error(wrong: dict) -> None:
     with pytest.raises(InputError):
         ReportConfig(**{"classes": ("dog",), **wrong})
+
+
+def test_images_that_were_skipped_are_listed_in_the_report(tmp_path: Path) -> None:
+    for domain in ("photo", "sketch"):
+        for name in ("cat", "dog"):
+            (tmp_path / domain / name).mkdir(parents=True)
+            Image.new("RGB", (32, 32), "gray").save(tmp_path / domain / name / "0.png")
+    (tmp_path / "photo" / "dog" / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"broken\.jpg"):
+        analyse(ReportConfig(classes=("dog",), images=str(tmp_path), per_cell=1))
+    a = analyse(ReportConfig(classes=("dog",), images=str(tmp_path), per_cell=1, skip_unreadable=True))
+    assert "1 unreadable image" in report_module.headline(a) and "broken.jpg" in report_module.headline(a)
+    assert len(report_module.metrics(a)["skipped"]) == 1
