@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .concepts import BUNDLED_SYNONYMS, ConceptGrid, ForgetRequest
-from .datasets import DataError, ImageSet, bundled_images, encode, grid_of, open_images, subset
+from .datasets import DataError, Features, ImageSet, bundled_images, encode, grid_of, open_images, subset
 from .errors import InputError
 from .evaluate import STRENGTHS, Task, accuracy_grid, edited_weights, evaluate, group_masks, make_task, predict
 from .models import Clip, load_clip
@@ -172,13 +172,19 @@ def prepare(config: ReportConfig | SurveyConfig, progress: bool = False) -> Sett
     return Setting(clip, prototypes, task, unrelated, seconds)
 
 
+def _check_measurable(request: ForgetRequest, grid: ConceptGrid, images: ImageSet | Features) -> None:
+    """Raise DataError unless there is an image to forget."""
+    if not request.mask(grid)[images.class_of, images.domain_of].any():
+        raise DataError(f"no readable image of {request}: nothing to measure forgetting on.")
+
+
 def analyse(config: ReportConfig, progress: bool = False) -> Analysis:
     """Encode, synthesise, fit, measure. Raises InputError for anything wrong with the request, model or images."""
     start = time.perf_counter()
     images, grid = open_inputs(config.images, config.images_per_cell)
-    if not config.request.mask(grid)[images.class_of, images.domain_of].any():
-        raise DataError(f"no image of {config.request} in {images.root}: nothing to measure forgetting on.")
+    _check_measurable(config.request, grid, images)
     s = prepare(config, progress)
+    _check_measurable(config.request, grid, s.task.images)  # unreadable images may have been left out
     clock = time.perf_counter()
     method = None if config.method == "default" else config.method
     edit = fit_edit(s.prototypes, config.request, method, config.towers)

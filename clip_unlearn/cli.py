@@ -19,7 +19,10 @@ class _Names(click.ParamType):
     name = "NAME[,NAME...]"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-        return [part.strip() for part in value.split(",") if part.strip()]
+        names = [part.strip() for part in value.split(",") if part.strip()]
+        if not names:  # an unset shell variable must not widen the request to everything
+            self.fail("no name given; leave the option out to mean all of them.", param, ctx)
+        return names
 
 
 def _flat(names: tuple[list[str], ...]) -> list[str]:
@@ -110,14 +113,18 @@ def survey(paradigm: tuple[str, ...], method: str, strength: float, towers: str,
     """Try EVERY request of a kind (each class, each cell, each domain) and print mean and worst, in Markdown."""
     from .survey import survey_all
 
+    if csv and not csv.absolute().parent.is_dir():
+        raise _BadInput(f"no folder {csv.absolute().parent} for the CSV file.")
+    if method == "redirect":
+        paradigm = ("whole-domain",)
     try:
         config = SurveyConfig(method=method, **options)
         frame, table = survey_all(config, paradigm or PARADIGMS, check_strength(strength), towers)
     except InputError as error:
         raise _BadInput(str(error)) from error
+    click.echo(table)
     if csv:
         frame.to_csv(csv, index=False, float_format="%.4f")
-    click.echo(table)
 
 
 if __name__ == "__main__":

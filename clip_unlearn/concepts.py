@@ -174,6 +174,10 @@ class ForgetRequest:
         """The same request in the grid's own spelling; raises UnknownNameError, or ValueError if nothing stays."""
         classes = self.classes and tuple(grid.classes[grid.class_index(c)] for c in self.classes)
         domains = self.domains and tuple(grid.domains[grid.domain_index(d)] for d in self.domains)
+        if len(grid.classes) < 2:
+            raise InputError(
+                f'the only class is "{grid.classes[0]}": at least two are needed to tell one from another.'
+            )
         request = ForgetRequest(classes, domains)
         if request._mask(grid).all():
             raise InputError("the request covers the whole grid: at least one class or domain must stay.")

@@ -58,6 +58,12 @@ class Head:
         else:
             held.copy_(weight)
 
+    @property
+    def constant(self) -> bool:
+        """Whether the last feature is the constant 1 that meets a bias."""
+        held = self._held
+        return isinstance(held, nn.Linear) and held.bias is not None
+
     def tensors(self) -> list[torch.Tensor]:
         """The model's own tensors behind W, for a snapshot that restores bit for bit."""
         held = self._held
@@ -156,6 +162,8 @@ def load_clip(name: str | Path = "bundled", pretrained: str | None = None, devic
     label = "bundled" if name == str(bundled("bundled_clip")) else name
     folder = Path(name.removeprefix("local-dir:"))
     local = name.startswith("local-dir:") or folder.is_dir()
+    if local and pretrained:
+        raise ModelError(f'--pretrained "{pretrained}" goes with an open_clip name; {label} has its own weights.')
     if local:
         _check_folder(folder)
         name = f"local-dir:{folder}"
@@ -177,7 +185,7 @@ def load_clip(name: str | Path = "bundled", pretrained: str | None = None, devic
         config = json.loads((folder / CONFIG).read_text())
     else:
         config = {"model_cfg": open_clip.get_model_config(name), "preprocess_cfg": model.visual.preprocess_cfg}
-    clip = Clip(model, preprocess, tokenizer, label if not local or label == "bundled" else folder.name, config)
+    clip = Clip(model, preprocess, tokenizer, folder.resolve().name if local and label != "bundled" else label, config)
     _ = clip.heads  # an unsupported tower is an error now, not after minutes of synthesis
     return clip
 
@@ -219,4 +227,7 @@ def save_model(clip: Clip, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in clip.model.state_dict().items()}
     save_file(tensors, folder / WEIGHTS)
+    inner = getattr(clip.tokenizer, "tokenizer", None)
+    if hasattr(inner, "save_pretrained"):  # a Hugging Face tokenizer, which open_clip looks for in the folder
+        inner.save_pretrained(folder)
     (folder / CONFIG).write_text(json.dumps(clip.config, indent=2, default=str) + "\n")

@@ -107,7 +107,8 @@ def oblique(
     """Detect one direction, remove another: Delta = -beta W sum_cells amount * l r^T; rank = number of cells.
 
     For a forgotten cell, m = text + omega * visual mean; its detector l is m without a share rho of the same class's
-    cells that stay and a share rho2 of the other classes' cells of its domain that stay, scaled to l . m = 1; what is
+    cells that stay and a share rho2 of the other classes' cells of its domain that stay, scaled so that a forgotten
+    cell meets 1 from its class's detectors together, on average: the number of domains does not count. What is
     removed is r, a direction of the class alone (`class_direction`). The amount is m . r; given `reached` (C, K, d),
     the mean embeddings of synthesised pictures, it is what takes such a picture's score for the class down to the mean
     of the other classes, in the domain where that takes most: so beta = 1 means the same in every model.
@@ -116,19 +117,26 @@ def oblique(
     """
     m = normalize(text + omega * cell_embeddings(W, visual), dim=-1)
     columns, rows = [], []
-    for c, k in mask.nonzero().tolist():
-        same_class, same_domain = orthonormal_basis(m[c][~mask[c]]), orthonormal_basis(m[:, k][~mask[:, k]])
-        detector = m[c, k] - rho * same_class @ (same_class.T @ m[c, k])
-        detector = detector - rho2 * same_domain @ (same_domain.T @ detector)
-        detector = detector / (detector @ m[c, k])
+    for c in mask.any(1).nonzero().flatten().tolist():
+        detectors = torch.stack([_detector(m, mask, c, k, rho, rho2) for k in mask[c].nonzero().flatten().tolist()])
+        # The detectors of a class answer to each other's cells: on average a forgotten cell shall meet 1 in all.
+        detectors = detectors / (m[c][mask[c]] @ detectors.sum(0)).mean()
         r = class_direction(class_text, c, dual)
-        amount = m[c, k] @ r
+        amount = m[c][mask[c]] @ r
         if reached is not None:
             lead = class_text[c] - torch.cat([class_text[:c], class_text[c + 1 :]]).mean(0)
-            amount = (reached[c] @ lead).max() / (r @ lead)
-        columns.append(-beta * amount * (W @ detector))
-        rows.append(r)
-    return torch.stack(columns, 1), torch.stack(rows)
+            amount = ((reached[c] @ lead).max() / (r @ lead)).expand(len(detectors))
+        columns.append(-beta * (W @ detectors.T) * amount)
+        rows.append(r.expand(len(detectors), -1))
+    return torch.cat(columns, 1), torch.cat(rows)
+
+
+def _detector(m: Tensor, mask: Tensor, c: int, k: int, rho: float, rho2: float) -> Tensor:
+    """l (d,) of one cell: m without shares of what stays of its class and of its domain, with l . m = 1."""
+    same_class, same_domain = orthonormal_basis(m[c][~mask[c]]), orthonormal_basis(m[:, k][~mask[:, k]])
+    l = m[c, k] - rho * same_class @ (same_class.T @ m[c, k])  # noqa: E741
+    l = l - rho2 * same_domain @ (same_domain.T @ l)  # noqa: E741
+    return l / (l @ m[c, k])
 
 
 def redirect(W: Tensor, text: Tensor, class_text: Tensor, visual: Tensor, mask: Tensor, gamma: float = 0.8) -> Factors:

@@ -24,7 +24,7 @@ def bundled(name: str) -> Path:
 def cache_dir() -> Path:
     """Where computed prototypes and features are kept; CLIP_UNLEARN_CACHE moves it."""
     base = os.environ.get("CLIP_UNLEARN_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "clip_unlearn"
-    return Path(base).expanduser()
+    return Path(base).expanduser().absolute()
 
 
 def keep(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

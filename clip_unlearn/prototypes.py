@@ -31,9 +31,10 @@ class Prototypes:
     """Everything an edit is fitted on. Tensors are float32 on the CPU.
 
     visual (C, K, m, D) features f of the synthesised prototypes; reached (C, K, d) the mean unit embedding of the
-    synthesised pictures, whose cosine with a text tells how near to it an image comes; text_features (C, K, D_text) and
-    class_features (C, D_text) of the prompts with and without domain words; W (D, d) and W_text (D_text, d) the two
-    projections; seconds the time that the synthesis took, also when it was read from the cache.
+    synthesised pictures (of the latent features where no picture was made), whose cosine with a text tells how near to
+    it an image comes; text_features (C, K, D_text) and class_features (C, D_text) of the prompts with and without
+    domain words; W (D, d) and W_text (D_text, d) the two projections; seconds the time that the synthesis took, also
+    when it was read from the cache.
     """
 
     grid: ConceptGrid
@@ -125,7 +126,10 @@ def _synthesize(
     if kind != "pixel":
         parts.append(latent_prototypes(clip, targets, per_cell, seed))
     reached = normalize(parts[0] @ W, dim=-1).mean(1)
-    return torch.stack([normalize(f, dim=-1) for f in parts]).mean(0) * parts[-1].norm(dim=-1).mean(), reached
+    D = len(W) - clip.heads["visual"].constant  # the constant feature of a bias stays 1
+    f = torch.stack([normalize(part[..., :D], dim=-1) for part in parts]).mean(0)
+    f = normalize(f, dim=-1) * parts[-1][..., :D].norm(dim=-1).mean()
+    return torch.cat([f, parts[0][..., D:]], dim=-1), reached
 
 
 def prototype_key(

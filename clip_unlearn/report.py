@@ -10,6 +10,7 @@ import platform
 import re
 import shutil
 import tempfile
+import time
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,7 @@ from traitlets.config import Config
 from .analysis import Analysis, ReportConfig, analyse
 from .errors import InputError
 from .evaluate import GROUPS
-from .paths import bundled
+from .paths import bundled, cache_dir
 from .plots import LABELS
 from .unlearn import save_edited
 
@@ -104,11 +105,11 @@ def provenance(a: Analysis) -> str:
             f"Model `{a.clip.name}` (weights {a.clip.fingerprint()}), seed {a.config.seed}, {a.prototypes.per_cell} "
             f"visual prototypes a cell, {len(a.task.images)} images. Rank of the edit: {rank}.",
             "",
-            "| encode images | synthesise prototypes | fit the edit | this run |",
+            "| encode images | synthesise prototypes | fit the edit | the analysis |",
             "|--:|--:|--:|--:|",
             f"| {timings} |",
             "",
-            "Encoding and synthesis are kept and reused: the times are those of the run that made them.",
+            "Encoding and synthesis are kept and reused: their times are those of the run that made them.",
             "",
             ", ".join(f"{name} {number}" for name, number in versions().items()),
         ]
@@ -136,22 +137,32 @@ def write_report(config: ReportConfig, out: str | Path, progress: bool = True) -
     The heavy work runs here first, with progress bars, and is cached; the notebook then finds it done.
     Raises InputError for bad input, before anything is written.
     """
-    out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise InputError(f"the output path {out} is a file; it must be a folder, or not exist yet.")
-    seconds = analyse(config, progress).seconds
-    home = next(p for p in (out.absolute(), *out.absolute().parents) if p.is_dir())
-    with tempfile.TemporaryDirectory(
-        prefix=".clip-unlearn.partial-", dir=home if home != out.absolute() else home.parent
-    ) as stage:
+    start, out = time.perf_counter(), Path(out)
+    home = _check_output(out)
+    os.environ["CLIP_UNLEARN_CACHE"] = str(cache_dir())  # absolute: the kernel runs in another folder
+    analyse(config, progress)
+    with tempfile.TemporaryDirectory(prefix=".clip-unlearn.partial-", dir=home) as stage:
         _run_notebook(config, Path(stage))
         found = json.loads((Path(stage) / "metrics.json").read_text())
-        found["seconds"]["total"] = seconds["total"]
+        found["seconds"]["total"] = time.perf_counter() - start
         (Path(stage) / "metrics.json").write_text(json.dumps(found, indent=2) + "\n")
         out.mkdir(parents=True, exist_ok=True)
         for name in ARTEFACTS:
             _replace(Path(stage) / name, out / name)
     return found
+
+
+def _check_output(out: Path) -> Path:
+    """The nearest existing folder, to work in on the same disk; InputError where `out` cannot become a report."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"the output path {out} is a file; it must be a folder, or not exist yet.")
+    for name in ARTEFACTS:
+        if (out / name).exists() and (out / name).is_dir() != (name == "edited-clip"):
+            raise InputError(f"{out / name} is in the way: a report would replace it, but it is of another kind.")
+    home = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    if not home.is_dir() or not os.access(home, os.W_OK):
+        raise InputError(f"cannot write a report to {out}: {home} is not a folder that can be written to.")
+    return home
 
 
 def _replace(new: Path, old: Path) -> None:
@@ -165,28 +176,34 @@ def _replace(new: Path, old: Path) -> None:
         new.replace(old)
 
 
+def _for_kernel(config: ReportConfig) -> dict:
+    """The parameters for a kernel that runs in another folder: every path made absolute."""
+    parameters = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()} | {"save_to": "."}
+    for name in ("images", "model", "pretrained"):
+        path = parameters[name].removeprefix("local-dir:")
+        if path and path != "bundled" and Path(path).exists():
+            parameters[name] = str(Path(path).absolute())
+    return parameters
+
+
 def _run_notebook(config: ReportConfig, stage: Path) -> None:
     """Execute notebooks/report.ipynb in `stage` with papermill and render its HTML."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    parameters = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()} | {"save_to": "."}
-    for name in ("images", "model"):
-        if Path(parameters[name]).exists():
-            parameters[name] = str(Path(parameters[name]).absolute())
     logging.getLogger("traitlets").setLevel(logging.ERROR)
     # Sockets of this machine rather than open TCP ports; Windows has none.
-    config = Config() if os.name == "nt" else Config({"AsyncKernelManager": {"transport": "ipc"}})
+    transport = Config() if os.name == "nt" else Config({"AsyncKernelManager": {"transport": "ipc"}})
     try:
         papermill.execute_notebook(
             bundled("notebooks") / "report.ipynb",
             stage / "report.ipynb",
-            parameters,
+            _for_kernel(config),
             kernel_name="python3",
             cwd=stage,
             progress_bar=False,
             execution_timeout=3600,
-            config=config,
+            config=transport,
         )
     except PapermillExecutionError as error:
         raise RuntimeError(f"the report notebook failed: {error.ename}: {error.evalue}") from error

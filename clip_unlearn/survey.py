@@ -28,7 +28,7 @@ def every_request(
     rows = []
     for request in tqdm(all_requests(prototypes.grid, paradigm), desc=paradigm, disable=not progress):
         edit = fit_edit(prototypes, request, method, **settings)
-        frame = evaluate(prototypes, edit, task, (0.0, strength), unrelated)
+        frame = evaluate(prototypes, edit, task, sorted({0.0, strength}), unrelated)
         table = frame.pivot(index="group", columns="strength", values=["accuracy", "paraphrase"])
         if "forget" not in table.index:
             continue  # a cell without images cannot be measured

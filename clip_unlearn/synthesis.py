@@ -146,12 +146,15 @@ def latent_prototypes(clip: Clip, targets: Tensor, per_cell: int, seed: int, poo
     with torch.no_grad():
         features = torch.cat([clip.image_features(part).cpu() for part in pixels.split(128)])
     W, rng, out = clip.heads["visual"].weight, torch.Generator().manual_seed(seed), []
+    D = len(W) - clip.heads["visual"].constant  # a bias is added after, not solved for
+    features, W, bias, ones = features[:, :D], W[:D], W[D:].sum(0), features[:1, D:]
     for _ in range(per_cell):
         f = features[torch.randperm(pool, generator=rng)[: pool // 2]]
         mu, S = f.mean(0), torch.cov(f.T)
         S = S + 0.01 * S.diagonal().mean() * torch.eye(len(S))
         G = W.T @ S @ W
         lam = 0.01 * G.diagonal().mean() * torch.eye(len(G))
-        s = (f @ W).norm(dim=-1).mean()
-        out.append(mu + (s * targets - mu @ W) @ torch.linalg.solve(G + lam, W.T @ S))
+        s = (f @ W + bias).norm(dim=-1).mean()
+        solved = mu + (s * targets - mu @ W - bias) @ torch.linalg.solve(G + lam, W.T @ S)
+        out.append(torch.cat([solved, ones.expand(len(solved), -1)], 1))
     return torch.stack(out, 1)

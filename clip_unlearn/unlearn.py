@@ -24,7 +24,7 @@ DEFAULT_METHOD = {"global": "oblique", "domain-specific": "oblique", "whole-doma
 _CELLS = {"rho": 0.8, "rho2": 0.3, "beta": 1.2, "omega": 0.5, "dual": 0.4}
 SETTINGS: dict[str, dict[str, dict[str, float]]] = {
     "oblique": {
-        "global": {"rho2": 0.8, "beta": 0.5, "omega": 0.25},
+        "global": {"rho2": 0.8, "beta": 1.5, "omega": 0.25},
         "domain-specific": _CELLS,
         "whole-domain": _CELLS,
     },
@@ -34,7 +34,7 @@ SETTINGS: dict[str, dict[str, dict[str, float]]] = {
 }
 # On the text side the oblique edit needs its own amount. With both sides edited it must be light: two full edits go
 # past zero, and the two reversed class directions meet again.
-TEXT_BETA = {"text": 0.8, "both": 0.1}
+TEXT_BETA = {"text": 2.5, "both": 0.2}
 
 
 @dataclass(frozen=True)

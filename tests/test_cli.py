@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,8 @@ def refused(result, out: Path, *words: str) -> None:
         (["--classes", "dgo"], ["dgo", 'mean "dog"']),
         (["--classes", "dog", "--domains", "sketh"], ["sketh", 'mean "sketch"']),
         ([], ["nothing to forget", "classes", "domains"]),
+        (["--classes", "", "--domains", "sketch"], ["no name given"]),
+        (["--classes", "dog", "--pretrained", "laion"], ["laion", "bundled"]),
         (["--classes", "dog", "--strength", "1.5"], ["1.5", "0", "1"]),
         (["--classes", "dog", "--strength", "-0.1"], ["-0.1"]),
         (["--classes", "dog", "--strength", "nan"], ["nan"]),
@@ -103,6 +106,34 @@ def test_an_output_path_that_is_a_file_is_left_alone(out: Path) -> None:
     result = run("report", "--classes", "dog", "--out", out)
     assert result.exit_code == 2 and "is a file" in result.output
     assert out.read_text() == "mine"
+
+
+def test_an_output_under_a_file_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "a.log").write_text("mine")
+    result = run("report", "--classes", "dog", "--out", tmp_path / "a.log" / "sub")
+    assert result.exit_code == 2 and "a.log" in result.output
+
+
+def test_something_else_in_the_place_of_a_result_is_refused(out: Path) -> None:
+    out.mkdir()
+    (out / "edited-clip").write_text("mine")
+    result = run("report", "--classes", "dog", "--out", out)
+    assert result.exit_code == 2 and "in the way" in result.output
+    assert [p.name for p in out.iterdir()] == ["edited-clip"]
+
+
+def test_a_single_class_cannot_be_forgotten(images: Path, out: Path) -> None:
+    shutil.rmtree(images / "photo" / "cat")
+    shutil.rmtree(images / "art_painting" / "cat")
+    refused(
+        run("report", "--classes", "dog", "--domains", "photo", "--images", images, "--out", out), out, "at least two"
+    )
+
+
+def test_a_cell_with_no_readable_image_is_named(images: Path, out: Path) -> None:
+    (images / "photo" / "dog" / "0.png").write_bytes(b"not an image")
+    request = ("report", "--classes", "dog", "--domains", "photo", "--images", images, "--per-cell", "1", "--out", out)
+    refused(run(*request, "--skip-unreadable"), out, "no readable image", "dog in photo")
 
 
 @pytest.mark.parametrize("command", [[], ["report"], ["survey"]])

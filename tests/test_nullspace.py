@@ -221,17 +221,22 @@ def test_oblique_with_equal_directions_is_the_null_space_of_one_vector() -> None
 @pytest.mark.parametrize(("rho", "rho2"), [(0.0, 0.0), (0.8, 0.3), (0.5, 0.5), (1.0, 1.0), (0.0, 1.0)])
 @pytest.mark.parametrize("omega", [0.0, 0.5])
 def test_oblique_is_its_formula(p: Problem, rho: float, rho2: float, omega: float) -> None:
-    m, delta = mixtures(p, omega), torch.zeros(D, WIDTH)
+    m = mixtures(p, omega)
 
     def projection(span: Tensor, x: Tensor) -> Tensor:
         """Of x on the span of rows, by least squares rather than by a basis."""
         return span.T @ torch.linalg.lstsq(span.T, x[:, None]).solution[:, 0] if len(span) else 0 * x
 
+    parts: dict[int, list[tuple[Tensor, Tensor]]] = {}
     for c, k in p.mask.nonzero().tolist():
         detector = m[c, k] - rho * projection(m[c][~p.mask[c]], m[c, k])
         detector = detector - rho2 * projection(m[:, k][~p.mask[:, k]], detector)
-        detector, r = detector / (detector @ m[c, k]), p.class_text[c]
-        delta -= 1.2 * torch.outer(p.W @ detector, (m[c, k] @ r) * r)
+        parts.setdefault(c, []).append((detector / (detector @ m[c, k]), m[c, k]))
+    delta = torch.zeros(D, WIDTH)
+    for c, pairs in parts.items():
+        r, answer = p.class_text[c], sum(d @ x for d, _ in pairs for _, x in pairs) / len(pairs)
+        for detector, cell in pairs:  # a class's forgotten cells meet 1 on average, however many they are
+            delta -= 1.2 * torch.outer(p.W @ detector / answer, (cell @ r) * r)
     A, B = nullspace.oblique(p.W, p.text, p.class_text, p.visual, p.mask, rho, rho2, beta=1.2, omega=omega)
     close(A @ B, delta, atol=1e-4)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import ROOT
 
 from clip_unlearn.analysis import Setting, SurveyConfig, prepare
-from clip_unlearn.concepts import BUNDLED_SYNONYMS, TEST_TEMPLATES
+from clip_unlearn.concepts import BUNDLED_SYNONYMS, TEST_TEMPLATES, ConceptGrid
+from clip_unlearn.datasets import Features
 from clip_unlearn.evaluate import accuracy_grid, classifier, predict
 from clip_unlearn.survey import every_request, summary
 
@@ -82,9 +85,25 @@ PACS = ROOT.parent / "shared" / "pacs"
 
 
 @pytest.mark.skipif(not PACS.is_dir(), reason="the PACS images of development are not here")
-def test_on_real_images_the_settings_of_the_bundled_model_hold() -> None:
+def test_the_same_settings_hold_on_real_images() -> None:
+    # The aim for cells is retained >= -1 and same_class >= -1; README reports -1.6. These bounds guard what is reached.
     s = prepare(SurveyConfig(model=str(PACS / "clip"), images=str(PACS / "images"), per_cell=4))
     classes, cells, domains = (survey(s, p) for p in ("global", "domain-specific", "whole-domain"))
     assert classes["forget"] <= 0.02 and classes["retained"] >= 0
     assert cells["forget"] <= 0.10 and cells["same_class"] >= -1.5 and cells["retained"] >= -2
     assert domains["forget"] <= 0.27 and domains["retained"] >= -8.5
+
+
+@pytest.mark.parametrize("domains", [(0,), (1,), (2,), (3,), (0, 2), (0, 1, 3)], ids=str)
+def test_a_class_is_forgotten_whatever_the_number_of_domains(bundled: Setting, domains: tuple[int, ...]) -> None:
+    p, images, keep = bundled.prototypes, bundled.task.images, list(domains)
+    grid = ConceptGrid(p.grid.classes, [p.grid.domains[k] for k in keep])
+    fewer = replace(p, grid=grid, visual=p.visual[:, keep], reached=p.reached[:, keep])
+    fewer = replace(fewer, text_features=p.text_features[:, keep])
+    seen = torch.isin(images.domain_of, torch.tensor(keep))
+    domain_of = torch.tensor([keep.index(k) for k in images.domain_of[seen].tolist()])
+    task = replace(
+        bundled.task, grid=grid, images=Features(images.f[seen], images.class_of[seen], domain_of, images.paths)
+    )
+    found = summary(every_request(fewer, task, "global", progress=False))
+    assert found["forget"] <= 1 / 16 and found["retained"] >= -1
