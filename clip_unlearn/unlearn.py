@@ -122,7 +122,7 @@ def fit_edit(
 
     - global: oblique, .000 (.00), retained +0.1; null-space .008 (.06), +0.1; null-space-text .218 (.38), +0.1
     - domain-specific: oblique, .020 (.15), same class elsewhere -1.5; null-space .124 (.65), -33.3
-    - whole-domain: redirect, .079 (.09), retained -1.7; refined .156 (.29), -6.1
+    - whole-domain: redirect, .079 (.09), retained -1.7; refined .155 (.29), -6.0
 
     `settings` override hyper-parameters (see `nullspace`). `towers` says which projections change: the text side is
     edited for global requests only, since a domain-free prompt belongs to every domain. Raises InputError for an
