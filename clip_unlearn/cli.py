@@ -115,7 +115,7 @@ def survey(paradigm: tuple[str, ...], method: str, strength: float, towers: str,
 
     if csv and not csv.absolute().parent.is_dir():
         raise _BadInput(f"no folder {csv.absolute().parent} for the CSV file.")
-    if method == "redirect":
+    if method == "redirect" and not paradigm:
         paradigm = ("whole-domain",)
     try:
         config = SurveyConfig(method=method, **options)

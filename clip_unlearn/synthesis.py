@@ -21,7 +21,7 @@ from .models import Clip
 
 @dataclass(frozen=True)
 class Synthesis:
-    """How pixel prototypes are made; the defaults were chosen on the bundled model."""
+    """How pixel prototypes are made."""
 
     steps: int = 60
     rate: float = 0.08

@@ -19,7 +19,7 @@ from .prototypes import Prototypes
 
 TOWERS = ("visual", "text", "both")
 METHODS = ("null-space", "null-space-text", "null-space-visual", "retain-aware", "oblique", "redirect", "refined")
-# The method that measures best, by paradigm, and its settings, chosen on the bundled model: see `fit_edit`.
+# The method that measures best, by paradigm (see `fit_edit`), and its settings; README says how they were chosen.
 DEFAULT_METHOD = {"global": "oblique", "domain-specific": "oblique", "whole-domain": "redirect"}
 _CELLS = {"rho": 0.8, "rho2": 0.3, "beta": 1.2, "omega": 0.5, "dual": 0.4}
 SETTINGS: dict[str, dict[str, dict[str, float]]] = {
