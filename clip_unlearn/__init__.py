@@ -1,5 +1,6 @@
 """Make a pretrained CLIP forget: prototypes from text, a closed-form edit of the final projection, at a strength."""
 
+from .analysis import Setting, SurveyConfig, prepare
 from .concepts import BUNDLED_SYNONYMS, ConceptGrid, ForgetRequest, all_requests
 from .datasets import bundled_images, encode, grid_of, open_images
 from .evaluate import accuracy_grid, evaluate, make_task, predict
@@ -16,6 +17,8 @@ __all__ = [
     "ForgetRequest",
     "ProjectionEdit",
     "Prototypes",
+    "Setting",
+    "SurveyConfig",
     "Synthesis",
     "accuracy_grid",
     "all_requests",
@@ -29,6 +32,7 @@ __all__ = [
     "make_task",
     "open_images",
     "predict",
+    "prepare",
     "save_edited",
     "summary",
     "synthesize_prototypes",

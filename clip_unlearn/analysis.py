@@ -158,7 +158,7 @@ def open_inputs(source: str, per_cell: int = 0) -> tuple[ImageSet, ConceptGrid]:
     return images, grid_of(images, BUNDLED_SYNONYMS if source == "bundled" else None)
 
 
-def prepare(config: ReportConfig | SurveyConfig, progress: bool = False) -> Setting:
+def prepare(config: ReportConfig | SurveyConfig = SurveyConfig(), progress: bool = False) -> Setting:
     """Load the CLIP, encode the images, synthesise the prototypes; the slow steps are cached by content."""
     images, grid = open_inputs(config.images, config.images_per_cell)
     clip = load_clip(config.model, config.pretrained or None)
@@ -172,7 +172,7 @@ def prepare(config: ReportConfig | SurveyConfig, progress: bool = False) -> Sett
     return Setting(clip, prototypes, task, unrelated, seconds)
 
 
-def _check_measurable(request: ForgetRequest, grid: ConceptGrid, images: ImageSet | Features) -> None:
+def check_measurable(request: ForgetRequest, grid: ConceptGrid, images: ImageSet | Features) -> None:
     """Raise DataError unless there is an image to forget."""
     if not request.mask(grid)[images.class_of, images.domain_of].any():
         raise DataError(f"no readable image of {request}: nothing to measure forgetting on.")
@@ -182,9 +182,9 @@ def analyse(config: ReportConfig, progress: bool = False) -> Analysis:
     """Encode, synthesise, fit, measure. Raises InputError for anything wrong with the request, model or images."""
     start = time.perf_counter()
     images, grid = open_inputs(config.images, config.images_per_cell)
-    _check_measurable(config.request, grid, images)
+    check_measurable(config.request, grid, images)
     s = prepare(config, progress)
-    _check_measurable(config.request, grid, s.task.images)  # unreadable images may have been left out
+    check_measurable(config.request, grid, s.task.images)  # unreadable images may have been left out
     clock = time.perf_counter()
     method = None if config.method == "default" else config.method
     edit = fit_edit(s.prototypes, config.request, method, config.towers)

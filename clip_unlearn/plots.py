@@ -23,6 +23,8 @@ COLORS = dict(
         strict=True,
     )
 )
+ACCURACY = sns.color_palette("mako", as_cmap=True)  # dark is forgotten, nearly white is known
+WRONG = sns.color_palette("colorblind")[3]
 LABELS = {
     "forget": "to forget",
     "retained": "retained",
@@ -52,7 +54,7 @@ def accuracy_grids(before: pd.DataFrame, after: pd.DataFrame, mask: Tensor, titl
     common = {"annot": True, "annot_kws": {"size": 8}, "linewidths": 0.5, "linecolor": "white"}
     for ax, frame, name in ((axes[0], before, "before"), (axes[1], after, "after")):
         sns.heatmap(
-            100 * frame, ax=ax, vmin=0, vmax=100, cmap="cividis", fmt=".0f", cbar=ax is axes[1],
+            100 * frame, ax=ax, vmin=0, vmax=100, cmap=ACCURACY, fmt=".0f", cbar=ax is axes[1],
             cbar_kws={"label": "accuracy (%)"}, **common,
         )  # fmt: skip
         ax.set_title(f"Accuracy {name}")
@@ -127,7 +129,7 @@ def examples(
     figure, axes = plt.subplots(
         len(rows), width, figsize=(1.55 * width, 2.3 * len(rows)), squeeze=False, layout="constrained"
     )
-    right, wrong = COLORS["retained"], sns.color_palette("colorblind")[3]
+    right, wrong = COLORS["retained"], WRONG
     for line, (title, chosen) in zip(axes, rows, strict=True):
         for ax in line:
             ax.axis("off")

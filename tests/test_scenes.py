@@ -1,0 +1,81 @@
+"""The strength panel on a tiny random CLIP: what it shows is what `evaluate` measures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from clip_unlearn import Clip, ForgetRequest, Prototypes, Setting, evaluate, make_task
+from clip_unlearn.datasets import Features
+from clip_unlearn.errors import InputError
+from clip_unlearn.evaluate import group_masks, predict
+from clip_unlearn.scenes import measure, pictures, strength_panel
+
+
+@pytest.fixture(scope="module")
+def setting(clip: Clip, prototypes: Prototypes, features: Features) -> Setting:
+    return Setting(clip, prototypes, make_task(clip, prototypes.grid, features), None, 0.0)
+
+
+def test_the_numbers_are_those_of_evaluate(setting: Setting, request_of: ForgetRequest) -> None:
+    panel = strength_panel(setting, request_of)
+    edit = panel.scene.fit()
+    frame = evaluate(setting.prototypes, edit, setting.task, [0.0, 0.35, 1.0])
+    for strength in (0.0, 0.35, 1.0):
+        panel.slider.value = strength
+        expected = frame[frame["strength"] == strength].set_index("group")["accuracy"]
+        for name, value in expected.items():
+            assert panel.numbers[name] == pytest.approx(value)
+
+
+def test_choices_refit_and_redraw(setting: Setting) -> None:
+    classes, domains = setting.prototypes.grid.classes, setting.prototypes.grid.domains
+    request = ForgetRequest(classes[:1], domains[:1])
+    panel = strength_panel(setting, request, choose=["class", "domain", "method"], rho=(0, 1))
+    stage, seen = panel.scene._stage, {panel.image.value}
+    panel.controls["rho"].value = 0.2
+    assert panel.scene._stage is stage, "the same cells are forgotten: nothing but the curves changes"
+    for name, value in (("class", classes[1]), ("domain", domains[2])):
+        panel.controls[name].value = value
+        seen.add(panel.image.value)
+    assert len(seen) == 3 and panel.scene._stage.edit.request == ForgetRequest(classes[1:2], domains[2:])
+
+
+def test_a_method_without_the_slider_s_hyper_parameter_is_shown_as_an_error_not_ignored(setting: Setting) -> None:
+    request = ForgetRequest(setting.prototypes.grid.classes[:1])
+    panel = strength_panel(setting, request, choose=["method"])
+    panel.controls["method"].value = "null-space"
+    assert panel.scene._stage.edit.method == "null-space"
+
+
+def test_what_cannot_be_chosen_is_named(setting: Setting) -> None:
+    with pytest.raises(InputError, match='a global panel has nothing to choose for "domain"'):
+        strength_panel(setting, ForgetRequest(setting.prototypes.grid.classes[:1]), choose=["domain"])
+
+
+def test_the_pictures_come_from_the_groups_their_titles_name(setting: Setting, request_of: ForgetRequest) -> None:
+    mask, images = request_of.mask(setting.prototypes.grid), setting.task.images
+    groups = group_masks(mask, images)
+    (title, forget), *stay = pictures(setting, mask, width=2)
+    assert title == "to forget" and groups["forget"][torch.tensor(forget)].all()
+    assert stay and all(groups["retained"][torch.tensor(chosen)].all() for _, chosen in stay)
+
+
+def test_strength_zero_predicts_what_the_model_predicts(setting: Setting, request_of: ForgetRequest) -> None:
+    edit = strength_panel(setting, request_of).scene.fit()
+    plain = measure(setting, edit, 0.0)
+    assert torch.equal(plain.predicted, predict(setting.task, setting.prototypes.W, setting.prototypes.W_text))
+    assert set(plain.groups) >= {"forget", "retained"}
+
+
+def test_cells_without_images_are_refused_by_name(setting: Setting) -> None:
+    """The image folder has no cat in art_painting."""
+    panel = strength_panel(setting, ForgetRequest(["dog"], ["art painting"]), choose=["class"])
+    panel.controls["class"].value = "cat"
+    assert "no readable image of cat in art painting" in panel.line.value and panel.numbers == {}
+
+
+def test_the_static_row_has_one_picture_a_strength(setting: Setting, request_of: ForgetRequest) -> None:
+    figure = strength_panel(setting, request_of).scene.row((0.0, 0.5, 1.0))
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert [t.split("\n")[0] for t in titles] == ["strength 0", "strength 0.5", "strength 1"]
