@@ -4,18 +4,24 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: report test lab lint benchmarks clean help
+.PHONY: report test nbval test-browser lab lint benchmarks clean help
 
 help:
-	@echo "make report      the main job: forget \"dog\" in sketches on the bundled CLIP, write out/report.html"
-	@echo "make test        everything CI runs"
-	@echo "make lab         open the notebooks in JupyterLab"
-	@echo "make benchmarks  speed of the edit, of a strength change, of synthesis"
+	@echo "make report        the main job: forget \"dog\" in sketches on the bundled CLIP, write out/report.html"
+	@echo "make test          everything CI runs, but for the browser"
+	@echo "make nbval         only compare the outputs of the notebooks with what they compute now"
+	@echo "make test-browser  move the sliders in JupyterLab; needs a Chromium"
+	@echo "make lab           open the notebooks in JupyterLab"
+	@echo "make benchmarks    speed of the edit, of a strength change, of synthesis"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -e '.[test]'
+	touch $@
+
+$(VENV)/.browser: $(READY)
+	$(BIN)/python -m pip install --quiet -e '.[browser]'
 	touch $@
 
 report: $(READY)
@@ -27,6 +33,16 @@ lint: $(READY)
 
 test: $(READY) lint
 	$(BIN)/python -m pytest
+	$(MAKE) nbval
+
+# A cache of its own, shared by the notebooks, so that nothing kept from earlier helps; sanitised are versions and times.
+nbval: $(READY)
+	cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && CLIP_UNLEARN_CACHE="$$cache" HF_HUB_OFFLINE=1 \
+	$(BIN)/python -m pytest -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout 120 \
+	--nbval-sanitize-with tests/nbval.cfg notebooks
+
+test-browser: $(VENV)/.browser
+	$(BIN)/python -m pytest -o addopts= -rs -s tests/browser
 
 benchmarks: $(READY)
 	$(BIN)/python -m pytest -o addopts= tests/benchmarks --benchmark-columns=min,median,max,rounds

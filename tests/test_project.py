@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
-import json
 import re
 import subprocess
 import sys
@@ -26,7 +25,6 @@ else:
 
 DATA = ROOT / "data"
 SOURCES = sorted([*(ROOT / "clip_unlearn").rglob("*.py"), *DATA.rglob("*.py")])
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Written in pieces, so that this file does not hold what it forbids.
 MACHINE_PATH = re.compile(rf"(?<![\w.])/(?:{'|'.join(('work', 'tmp', 'root', 'home', 'Users'))})/[\w.]")
 
@@ -197,34 +195,3 @@ def test_the_pattern_of_machine_paths_finds_them_and_spares_addresses() -> None:
         assert MACHINE_PATH.search(f'"{slash}{bad}"')
     for good in ("https://example.org/home/page", "notebooks/work/x", "./tmp/x"):
         assert not MACHINE_PATH.search(good)
-
-
-# ---- notebooks
-
-
-def outputs(notebook: Path) -> list[dict]:
-    cells = json.loads(notebook.read_text())["cells"]
-    return [o for c in cells if c["cell_type"] == "code" for o in c["outputs"]]
-
-
-def test_there_are_notebooks() -> None:
-    assert (ROOT / "notebooks" / "report.ipynb") in NOTEBOOKS
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
-def test_every_code_cell_was_executed_in_order(notebook: Path) -> None:
-    """nbval does not compare a notebook whose execution_count is null."""
-    code = [c for c in json.loads(notebook.read_text())["cells"] if c["cell_type"] == "code"]
-    assert [c["execution_count"] for c in code] == list(range(1, len(code) + 1))
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
-def test_no_output_is_an_error_or_a_warning(notebook: Path) -> None:
-    assert [o for o in outputs(notebook) if o["output_type"] == "error"] == []
-    streams = [o for o in outputs(notebook) if o["output_type"] == "stream" and o["name"] == "stderr"]
-    assert not [o for o in streams if "Warning" in "".join(o["text"])]
-
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.stem)
-def test_no_output_is_over_a_megabyte(notebook: Path) -> None:
-    assert all(len(json.dumps(o)) <= 1_000_000 for o in outputs(notebook))

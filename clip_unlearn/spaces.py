@@ -1,0 +1,200 @@
+"""Embedding-space pictures: parts of cell means, two sets of points on a map, a prompt at work, prototypes emerging."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import ipywidgets as w
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
+
+from .analysis import Setting
+from .datasets import Features
+from .errors import InputError
+from .models import Clip
+from .plots import ACCURACY, COLORS, WRONG
+from .widgets import LiveFigure, Panel, View, choice
+
+EVERYWHERE, TEXT, REAL, GRID = "all domains", "the text", "the real mean", ("class", "domain")
+
+
+def cell_means(x: Tensor, images: Features, shape: tuple[int, int]) -> Tensor:
+    """(C, K, d) mean of x (n, d) over the images of each cell; NaN where a cell has none."""
+    cell, cells = images.class_of * shape[1] + images.domain_of, shape[0] * shape[1]
+    total = x.new_zeros(cells, x.shape[1]).index_add(0, cell, x)
+    return (total / torch.bincount(cell, minlength=cells)[:, None]).unflatten(0, shape)
+
+
+def two_way(x: Tensor) -> dict[str, Tensor]:
+    """Class, domain and interaction part, (C, K, d) each, of x (C, K, d): they and the mean over all cells sum to x."""
+    mean = x.mean((0, 1))
+    class_, domain = x.mean(1, keepdim=True) - mean, x.mean(0, keepdim=True) - mean
+    return {"class": class_.expand_as(x), "domain": domain.expand_as(x), "interaction": x - mean - class_ - domain}
+
+
+def pixel_features(clip: Clip, pixels: Tensor) -> Tensor:
+    """f (n, D) of pictures (n, 3, s, s) in [0, 1], after CLIP's own normalisation; differentiable."""
+    mean, std = (pixels.new_tensor(getattr(clip.model.visual, f"image_{k}"))[:, None, None] for k in ("mean", "std"))
+    return clip.image_features((pixels - mean) / std)
+
+
+def _tiles(part: plt.Figure, rows: int, columns: int) -> list[tuple]:
+    """(axes, image, text beneath) of each place; the blank text holds its room in the layout."""
+    tiles, style = [], {"xycoords": "axes fraction", "ha": "center", "va": "top", "fontsize": 9}
+    for ax in part.subplots(rows, columns, squeeze=False).flat:
+        ax.axis("off")
+        tiles.append((ax, ax.imshow(torch.ones(2, 2, 3)), ax.annotate(" ", (0.5, -0.03), **style)))
+    return tiles
+
+
+def _put(tile: tuple, x: Path | Tensor, caption: str) -> None:
+    """Show a path, or pixels (3, s, s) in [0, 1], with a caption."""
+    tile[1].set_data(x.permute(1, 2, 0) if isinstance(x, Tensor) else Image.open(x).convert("RGB").resize((96, 96)))
+    tile[2].set_text(caption)
+
+
+def labelled(setting: Setting, index: Sequence[int], notes: Sequence[str] = ()) -> list[tuple[Path, str]]:
+    """Path and caption of some of the setting's pictures: the class with a note, or with the domain."""
+    images, grid = setting.task.images, setting.task.grid
+    notes = notes or [f", {grid.domains[images.domain_of[i]]}" for i in index]
+    return [(images.paths[i], grid.classes[images.class_of[i]] + note) for i, note in zip(index, notes, strict=True)]
+
+
+def strip(rows: Mapping[str, Sequence[tuple[Path | Tensor, str]]]) -> plt.Figure:
+    """Titled rows of pictures (paths, or pixels (3, s, s) in [0, 1]), each with the caption beneath it."""
+    width = max(map(len, rows.values()))
+    figure = plt.figure(figsize=(1.3 * width, 1.75 * len(rows)), layout="constrained")
+    tiles = _tiles(figure, len(rows), width)
+    for r, (title, row) in enumerate(rows.items()):
+        tiles[r * width][0].set_title(title, loc="left", fontsize=10)
+        for tile, (picture, caption) in zip(tiles[r * width :], row, strict=False):
+            _put(tile, picture, caption)
+    return figure
+
+
+def heatmaps(frames: Mapping[str, pd.DataFrame], label: str, scale: Sequence[float], axes=GRID) -> plt.Figure:
+    """Tables side by side on one (low, high) scale, diverging where it is even about 0; axes names rows and columns."""
+    rows, columns = next(iter(frames.values())).shape
+    figure = plt.figure(figsize=(2.2 + 0.8 * columns * len(frames), 1.2 + 0.25 * rows), layout="constrained")
+    colors = {"vmin": scale[0], "vmax": scale[1], "cmap": ACCURACY if sum(scale) else "PuOr_r"}
+    places = figure.subplots(1, len(frames), sharey=True, squeeze=False)[0]
+    for ax, (title, frame) in zip(places, frames.items(), strict=True):
+        sns.heatmap(frame, ax=ax, annot=True, fmt=".2f", cbar=ax is places[-1], cbar_kws={"label": label}, **colors)
+        ax.set(title=title, xlabel=axes[1], ylabel=axes[0] if ax is places[0] else "")
+        ax.tick_params(length=0, rotation=0)
+    return figure
+
+
+def pair_map(sets: Mapping[str, Tensor], named: Mapping[int, str]) -> plt.Figure:
+    """Two sets of matching points (n, d), a line from each to its partner: by variance, along the gap."""
+    x, y = sets.values()
+    both, centred = torch.cat([x, y]), torch.cat([x - x.mean(0), y - y.mean(0)])
+    both, gap = both - both.mean(0), normalize(y.mean(0) - x.mean(0), dim=0)
+    main, first = torch.linalg.svd(both, full_matrices=False).Vh[:2], "first principal component"
+    views = [("Where the variance is", both, main, first, "second principal component")]
+    views += [("Along the gap", both, torch.stack([gap, main[0]]), "along the gap", first)]
+    views += [("Each set less its mean", centred, views[1][2], "along the gap", first)]
+    figure = plt.figure(figsize=(11.5, 4), layout="constrained")
+    for ax, (title, points, plane, across, up) in zip(figure.subplots(1, 3), views, strict=True):
+        at = (points @ plane.T).unflatten(0, (2, -1)).numpy()
+        ax.plot(*at.transpose(2, 0, 1), color="0.8", lw=0.7, zorder=1)
+        for name, marker, color, place in zip(sets, "^o", (WRONG, COLORS["retained"]), at, strict=True):
+            ax.scatter(*place.T, marker=marker, s=26, color=color, label=name, edgecolor="white", linewidth=0.4)
+        for i, word in named.items():
+            ax.annotate(word, at[1, i], (4, 4), textcoords="offset points", fontsize=8)
+        ax.set(title=title, xlabel=across, ylabel=up, aspect="equal", adjustable="datalim")
+    figure.axes[0].legend(fontsize=9)
+    return figure
+
+
+def unseen(clip: Clip, prompt: str) -> list[str]:
+    """Words of a prompt with a token whose row in the token table is all zero: the bundled CLIP never saw them."""
+    table = getattr(clip.model, "text", clip.model).token_embedding.weight
+    return [word for word in prompt.split() if not table[clip.tokenizer([word])[0]].any(1).all()]
+
+
+def matches(setting: Setting, prompt: str, domain: str = EVERYWHERE) -> tuple[Tensor, Tensor]:
+    """Indices (n,) of a domain's pictures and their cosines with a prompt, best first; InputError if it is blank."""
+    if not prompt.strip():
+        raise InputError("the prompt is empty: type what to look for, such as: a sketch of a dog")
+    p, images = setting.prototypes, setting.task.images
+    t = normalize(setting.clip.text_features([prompt])[0] @ p.W_text, dim=0)
+    here = images.domain_of >= 0 if domain == EVERYWHERE else images.domain_of == p.grid.domain_index(domain)
+    cosine, order = (normalize(images.f[here] @ p.W, dim=-1) @ t).sort(descending=True)
+    return here.nonzero()[order, 0], cosine
+
+
+def _stage(ratio: float, rows: int, columns: int) -> tuple:
+    """A live figure with one plot and rows of pictures beside it."""
+    figure = LiveFigure(figsize=(10.8, 4.2), dpi=88, layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(1, ratio))
+    tiles = _tiles(right, rows, columns)
+    figure.live(*(artist for tile in tiles for artist in tile[1:]))
+    return figure, left.subplots(), tiles
+
+
+def prompt_panel(setting: Setting, prompt: str, domain: str) -> Panel:
+    """A box for a prompt: the mean cosine of each class's pictures with it, and the pictures that fit it best."""
+    images, classes = setting.task.images, setting.task.grid.classes
+    figure, ax, tiles = _stage(1.9, 2, 5)
+    dots = ax.plot([0] * len(classes), classes, "o", color=COLORS["retained"])[0]
+    ax.set(xlim=(-0.4, 1), ylim=(len(classes) - 0.5, -0.5), xlabel="cosine with the prompt", title="Mean of each class")
+    ax.grid(alpha=0.4)
+    figure.live(dots)
+    figure.settle()
+
+    def draw(prompt: str, domain: str) -> View:
+        index, cosine = matches(setting, prompt, domain)
+        mean = pd.Series(cosine).groupby([classes[c] for c in images.class_of[index]]).mean().reindex(classes)
+        dots.set_xdata(mean)
+        best = labelled(setting, index[:10].tolist(), [f" {c:.2f}" for c in cosine[:10]])
+        for tile, shown in zip(tiles, best + [(torch.ones(3, 2, 2), "")] * 10, strict=False):
+            _put(tile, *shown)
+        strange = html.escape(", ".join(unseen(setting.clip, prompt)))
+        warning = f"; <b>never seen in training, so without a meaning: {strange}</b>" if strange else ""
+        text = f"best cosine {cosine[0]:.2f}, a picture of: {classes[images.class_of[index[0]]]}{warning}"
+        return View(figure, {"best": cosine[0].item(), **mean}, text)
+
+    box = w.Text(prompt, description="prompt", continuous_update=False, layout=w.Layout(width="380px"))
+    where = choice("domain", [EVERYWHERE, *setting.task.grid.domains], domain)
+    return Panel(draw, {"prompt": box, "domain": where}, "Cosine of each class with a prompt, and the best pictures")
+
+
+@torch.no_grad()
+def trace(clip: Clip, snapshots: Mapping[int, Tensor], targets: Tensor, real: Tensor) -> pd.DataFrame:
+    """Mean cosine, by step, of pictures (n, 3, s, s) with texts (n, d), and of centred f with centred real f (n, D)."""
+    f, W = {step: pixel_features(clip, x) for step, x in snapshots.items()}, clip.heads["visual"].weight
+    text = {step: cosine_similarity(x @ W, targets).mean().item() for step, x in f.items()}
+    near = {step: cosine_similarity(x - x.mean(0), real - real.mean(0)).mean().item() for step, x in f.items()}
+    return pd.DataFrame({TEXT: text, REAL: near}).rename_axis("step")
+
+
+def step_panel(recipes: Mapping[str, tuple[Mapping[int, Tensor], pd.DataFrame]], names: Sequence[str]) -> Panel:
+    """The pictures of a step and the cosines of every step, for recipes of (snapshots, their `trace`)."""
+    figure, ax, tiles = _stage(1.4, 2, -(-len(names) // 2))
+    steps = list(next(iter(recipes.values()))[0])
+    lines = [ax.plot(steps, steps, color=COLORS[c], label=n)[0] for n, c in ((TEXT, "forget"), (REAL, "retained"))]
+    ax.set(xlim=(-1, steps[-1] + 1), ylim=(-0.3, 1.02), xlabel="step", ylabel="cosine", title="Mean cosine with ...")
+    ax.legend(loc="lower right", frameon=False)
+    figure.live(*lines, mark := ax.axvline(0, color="0.25"))
+    figure.settle()
+
+    def draw(step: int, recipe: str) -> View:
+        snapshots, cosine = recipes[recipe]
+        for tile, picture, name in zip(tiles, snapshots[step], names, strict=False):
+            _put(tile, picture, name)
+        for line, name in zip(lines, cosine, strict=True):
+            line.set_ydata(cosine[name])
+        mark.set_xdata([step, step])
+        text = ", ".join(f"cosine with {name} {value:.2f}" for name, value in cosine.loc[step].items())
+        return View(figure, dict(cosine.loc[step]), f"<b>step {step}</b>: {text}")
+
+    bar = w.SelectionSlider(options=steps, value=steps[-1], description="step", continuous_update=False)
+    return Panel(draw, {"step": bar, "recipe": choice("recipe", list(recipes))}, "Pictures emerging, and their cosines")

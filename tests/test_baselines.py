@@ -1,0 +1,383 @@
+"""Other ways to forget: each against the theorem or the limit that defines it, and what each is allowed to see."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from test_data_free import FORBIDDEN_NAMES, FORBIDDEN_TYPES, types_in
+from tiny import REQUESTS
+from torch import Tensor
+from torch.nn.functional import normalize, one_hot
+
+from clip_unlearn import Clip, ConceptGrid, ForgetRequest, Prototypes, evaluate, fit_edit
+from clip_unlearn.analysis import Setting
+from clip_unlearn.baselines import BASELINES, DATA, PICTURES, SEES, SETTINGS, TEXT, compare, comparison_table, halves
+from clip_unlearn.datasets import Features
+from clip_unlearn.errors import InputError
+from clip_unlearn.evaluate import Task
+from clip_unlearn.unlearn import METHODS
+
+SEEING = [name for name, b in BASELINES.items() if b.sees == DATA]
+ADDED = [name for name, b in BASELINES.items() if b.factors is not None]
+GRID = ConceptGrid(["cat", "dog", "house", "cup"], ["art painting", "photo", "sketch"])
+C, K, D, d = 4, 3, 24, 12
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[Prototypes, Task]:
+    """A CLIP in which a class and a domain are directions: texts hold both, features meet them with noise.
+
+    Each cell has between 7 and 10 images; prompts are the classes themselves.
+    """
+    generator = torch.Generator().manual_seed(0)
+    noise = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    directions = torch.linalg.qr(noise(d, d)).Q
+    classes, domains = directions[:C], directions[C : C + K]
+    W = noise(D, d)
+    back = torch.linalg.pinv(W)
+    cells = normalize(classes[:, None] + 0.5 * domains, dim=-1)
+    visual = (cells[:, :, None] + 0.05 * noise(C, K, 4, d)) @ back
+    p = Prototypes(GRID, visual, cells, cells, classes, W, torch.eye(d), seconds=7.0)
+    count = 7 + torch.arange(C * K) % 4
+    cell = torch.arange(C * K).repeat_interleave(count)
+    f = (cells.flatten(0, 1)[cell] + 0.15 * noise(len(cell), d)) @ back + 0.02 * noise(len(cell), D)
+    images = Features(f, cell // K, cell % K, tuple(Path(f"{i}.png") for i in range(len(cell))))
+    prompts = tuple(classes[:, None])
+    return p, Task(GRID, images, prompts, prompts)
+
+
+@pytest.fixture(scope="module")
+def setting(clip: Clip, world: tuple[Prototypes, Task]) -> Setting:
+    return Setting(clip, *world, None, 0.0)
+
+
+def fitted(name: str, world: tuple[Prototypes, Task], request: ForgetRequest, **settings: float) -> Tensor:
+    """The edited projection, with everything that may be seen."""
+    p, task = world
+    return BASELINES[name].fit(p, request, task.images, **settings).weight(p.W, 1.0)
+
+
+def accuracy(world: tuple[Prototypes, Task], W: Tensor, request: ForgetRequest, forgotten: bool) -> float:
+    p, task = world
+    x = task.images
+    chosen = request.mask(GRID)[x.class_of, x.domain_of] == forgotten
+    return (x.f @ W @ p.class_text.T).argmax(1).eq(x.class_of)[chosen].float().mean().item()
+
+
+# ---- the limits that define them
+
+
+def test_ccup_ridge_without_retained_texts_tends_to_the_text_null_space(
+    world: tuple[Prototypes, Task], request_of: ForgetRequest
+) -> None:
+    W = fitted("ccup-ridge", world, request_of, lam=1e8, mu=0.0)
+    expected = fit_edit(world[0], request_of, "null-space-text", rtol=1e-4).weight(world[0].W, 1.0)
+    torch.testing.assert_close(W, expected, atol=1e-4, rtol=1e-4)
+    assert (W - world[0].W).norm() > 0.1
+
+
+def test_ccup_ridge_is_the_minimum_of_its_objective(world: tuple[Prototypes, Task], request_of: ForgetRequest) -> None:
+    """The gradient of |M - I|^2 + lam |M T_f|^2 + mu |M T_r - T_r|^2 vanishes at the M that W M was made with."""
+    p, lam, mu = world[0], 3.0, 0.7
+    M = torch.linalg.pinv(p.W) @ fitted("ccup-ridge", world, request_of, lam=lam, mu=mu)
+    mask = request_of.mask(GRID)
+    forget, retain, eye = p.text[mask].T, p.text[~mask].T, torch.eye(d)
+    gradient = (M - eye) + lam * M @ forget @ forget.T + mu * (M - eye) @ retain @ retain.T
+    torch.testing.assert_close(gradient, torch.zeros(d, d), atol=1e-4, rtol=0)
+
+
+def test_ccup_ridge_keeps_the_scores_of_retained_texts_as_mu_grows(world: tuple[Prototypes, Task]) -> None:
+    p, request = world[0], ForgetRequest(["dog"])
+    kept = p.text[~request.mask(GRID)]
+    moved = [((fitted("ccup-ridge", world, request, mu=mu) - p.W) @ kept.T).norm() for mu in (0.0, 1.0, 1e6)]
+    assert moved[0] > moved[1] > 1e3 * moved[2]
+
+
+def test_uce_ridge_with_a_huge_ridge_changes_nothing(world: tuple[Prototypes, Task], request_of: ForgetRequest) -> None:
+    W = world[0].W
+    torch.testing.assert_close(fitted("uce-ridge", world, request_of, lam=1e8), W, atol=1e-5, rtol=0)
+    assert (fitted("uce-ridge", world, request_of, lam=0.1) - W).norm() > 0.1
+
+
+def test_uce_ridge_without_a_ridge_maps_forgotten_prototypes_to_one_neutral_embedding() -> None:
+    """With more features than prototypes every wish is met exactly."""
+    noise = lambda *shape: torch.randn(*shape, generator=torch.Generator().manual_seed(1))  # noqa: E731
+    classes = torch.eye(d)[:C]
+    visual = normalize(noise(C, K, 1, D), dim=-1)
+    p = Prototypes(GRID, visual, noise(C, K, d), noise(C, K, d), classes, noise(D, d), torch.eye(d))
+    request = ForgetRequest(["dog"])
+    mask, W = request.mask(GRID), BASELINES["uce-ridge"].fit(p, request, lam=1e-6).weight(p.W, 1.0)
+    neutral = normalize(classes[[0, 2, 3]].mean(0), dim=0)
+    met = normalize(visual[mask].flatten(0, 1) @ W, dim=-1)
+    torch.testing.assert_close(met, neutral.expand_as(met), atol=1e-3, rtol=0)
+    torch.testing.assert_close(visual[~mask] @ W, visual[~mask] @ p.W, atol=5e-3, rtol=0)
+
+
+def test_random_subspace_is_a_projector_of_the_null_spaces_rank(
+    world: tuple[Prototypes, Task], request_of: ForgetRequest
+) -> None:
+    p = world[0]
+    edit = BASELINES["random-subspace"].fit(p, request_of)
+    assert edit.rank() == fit_edit(p, request_of, "null-space").rank()
+    P = torch.linalg.pinv(p.W) @ edit.weight(p.W, 1.0)
+    torch.testing.assert_close(P @ P, P, atol=1e-4, rtol=0)
+    assert torch.linalg.matrix_rank(torch.eye(d) - P, rtol=1e-3) == edit.rank()
+
+
+def test_random_subspaces_differ_by_request_and_seed_and_repeat(world: tuple[Prototypes, Task]) -> None:
+    fit = BASELINES["random-subspace"].fit
+    one, again, other, seed = (
+        fit(world[0], ForgetRequest([name]), seed=seed).factors["visual"][1]
+        for name, seed in (("dog", 0), ("dog", 0), ("cat", 0), ("dog", 1))
+    )
+    assert torch.equal(one, again)
+    assert not torch.allclose(one[0], other[0]) and not torch.allclose(one[0], seed[0])
+
+
+# ---- those that see data, on the data that they were fitted on
+
+
+@pytest.mark.parametrize(("name", "settings"), [("oracle", {"weight": 10.0}), ("relabel", {}), ("gradient-ascent", {})])
+def test_what_sees_data_forgets_the_images_that_it_was_fitted_on(
+    world: tuple[Prototypes, Task], request_of: ForgetRequest, name: str, settings: dict[str, float]
+) -> None:
+    """The oracle's own weight is a compromise with what stays; with the forgotten images before all else it forgets."""
+    W = fitted(name, world, request_of, **settings)
+    assert accuracy(world, W, request_of, True) <= 0.25 < 0.9 < accuracy(world, world[0].W, request_of, True)
+
+
+@pytest.mark.parametrize("name", ["oracle", "relabel"])
+def test_what_sees_retained_images_keeps_a_forgotten_classes_others(world: tuple[Prototypes, Task], name: str) -> None:
+    request = REQUESTS["global"]
+    assert accuracy(world, fitted(name, world, request), request, False) > 0.9
+
+
+def test_oracle_is_retain_aware_where_the_images_are_the_prototypes(world: tuple[Prototypes, Task]) -> None:
+    p, request = world[0], REQUESTS["domain-specific"]
+    m = p.per_cell
+    cell = torch.arange(C * K).repeat_interleave(m)
+    images = Features(p.visual.flatten(0, 2), cell // K, cell % K, ())
+    settings = {"beta": 2.0, "weight": 0.3, "lam": 0.3}
+    found = BASELINES["oracle"].fit(p, request, images, **settings).weight(p.W, 1.0)
+    torch.testing.assert_close(found, fit_edit(p, request, "retain-aware", **settings).weight(p.W, 1.0))
+
+
+def test_gradient_ascent_stops_at_chance_and_not_before(world: tuple[Prototypes, Task]) -> None:
+    """One step less leaves more than chance; more steps change nothing."""
+    request, lr = REQUESTS["global"], 0.03
+    weights = [fitted("gradient-ascent", world, request, lr=lr, steps=steps) for steps in range(1, 20)]
+    last = next(i for i, W in enumerate(weights) if accuracy(world, W, request, True) <= 0.25)
+    assert 0 < last < 18
+    assert accuracy(world, weights[last - 1], request, True) > 0.25
+    assert all(torch.equal(W, weights[last]) for W in weights[last:])
+
+
+def test_gradient_ascent_sees_forgotten_images_alone(world: tuple[Prototypes, Task]) -> None:
+    p, task = world
+    request, x = REQUESTS["domain-specific"], task.images
+    stays = ~request.mask(GRID)[x.class_of, x.domain_of]
+    other = replace(x, f=torch.where(stays[:, None], torch.randn_like(x.f), x.f))
+    one, two = (BASELINES["gradient-ascent"].fit(p, request, images).weight(p.W, 1.0) for images in (x, other))
+    assert torch.equal(one, two)
+
+
+# ---- leace
+
+
+def probe_gain(h: Tensor, z: Tensor) -> float:
+    """Share of the variance of z that the best linear probe with a bias explains; float32 dust is not to be read."""
+    h1, z = torch.cat([h, torch.ones(len(h), 1)], 1).double(), z.double()
+    rest = z - h1 @ torch.linalg.lstsq(h1, z, rcond=1e-4, driver="gelsd").solution
+    return 1 - (rest.square().sum() / (z - z.mean(0)).square().sum()).item()
+
+
+def test_leace_leaves_nothing_to_a_linear_probe(world: tuple[Prototypes, Task], request_of: ForgetRequest) -> None:
+    """arXiv 2306.03819: no linear probe beats the constant on the fitted data; the probe's bias takes up the offset."""
+    p, task = world
+    x = task.images
+    z = (one_hot(x.class_of) * request_of.mask(GRID)[x.class_of, x.domain_of, None]).float()
+    h, erased = x.f @ p.W, x.f @ fitted("leace", world, request_of)
+    assert probe_gain(h, z) > 0.3 and abs(probe_gain(erased, z)) < 1e-4
+    cross = [(v - v.mean(0)).T @ (z - z.mean(0)) for v in (h, erased)]
+    assert cross[1].norm() < 1e-5 * cross[0].norm()
+
+
+def test_leace_removes_as_many_directions_as_labels_and_no_more(
+    world: tuple[Prototypes, Task], request_of: ForgetRequest
+) -> None:
+    p, task = world
+    edit = BASELINES["leace"].fit(p, request_of, task.images)
+    labels = int(request_of.mask(GRID).any(1).sum())
+    assert edit.rank() == labels == torch.linalg.matrix_rank(edit.weight(p.W, 1.0) - p.W, rtol=1e-3)
+
+
+# ---- what each may see
+
+
+def test_the_registry_lists_every_method_of_the_package_and_says_what_it_sees() -> None:
+    assert set(METHODS) | set(ADDED) == BASELINES.keys() and not set(METHODS) & set(ADDED)
+    assert all(b.name == name and b.sees in SEES and b.cite and b.idea for name, b in BASELINES.items())
+    assert SETTINGS.keys() <= set(ADDED)
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_only_what_says_so_takes_images(name: str) -> None:
+    function = BASELINES[name].factors
+    taken, hints = set(inspect.signature(function).parameters), typing.get_type_hints(function)
+    types = [t for n in taken for t in types_in(hints[n])]
+    seen = any(isinstance(t, type) and issubclass(t, FORBIDDEN_TYPES) for t in types)
+    assert seen == bool(taken & FORBIDDEN_NAMES) == (name in SEEING)
+
+
+@pytest.mark.parametrize("name", [n for n in BASELINES if n not in SEEING and n != "redirect"])
+def test_images_given_to_a_data_free_method_do_not_matter(world: tuple[Prototypes, Task], name: str) -> None:
+    p, task = world
+    one, two = (BASELINES[name].fit(p, REQUESTS["global"], x).weight(p.W, 1.0) for x in (None, task.images))
+    assert torch.equal(one, two) and not torch.equal(one, p.W)
+
+
+@pytest.mark.parametrize("name", [n for n, b in BASELINES.items() if b.sees == TEXT])
+def test_what_sees_text_alone_does_not_look_at_pictures(world: tuple[Prototypes, Task], name: str) -> None:
+    p = world[0]
+    other = replace(p, visual=torch.randn_like(p.visual), reached=torch.randn_like(p.reached))
+    one, two = (BASELINES[name].fit(q, REQUESTS["global"]).weight(p.W, 1.0) for q in (p, other))
+    assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("name", SEEING)
+def test_what_sees_data_asks_for_images_of_the_request(world: tuple[Prototypes, Task], name: str) -> None:
+    p, task = world
+    photos = task.images.domain_of == 1
+    x = replace(task.images, **{n: getattr(task.images, n)[photos] for n in ("f", "class_of", "domain_of")})
+    for images in (None, x):
+        with pytest.raises(InputError, match=rf'"{name}" sees real images.* no image of dog in sketch'):
+            BASELINES[name].fit(p, REQUESTS["domain-specific"], images)
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_every_baseline_is_a_thin_edit_of_the_image_tower_that_repeats(
+    world: tuple[Prototypes, Task], request_of: ForgetRequest, name: str
+) -> None:
+    p, task = world
+    before = p.W.clone()
+    edit, again = (BASELINES[name].fit(p, request_of, task.images) for _ in range(2))
+    assert edit.method == name and edit.towers == "visual" and edit.rank() <= min(p.W.shape)
+    assert edit.request == request_of.on(GRID) and edit.weight(p.W, 0.0) is p.W
+    assert torch.equal(edit.weight(p.W, 1.0), again.weight(p.W, 1.0)) and torch.equal(p.W, before)
+    assert torch.isfinite(edit.weight(p.W, 1.0)).all() and not torch.equal(edit.weight(p.W, 1.0), p.W)
+
+
+@pytest.mark.parametrize("request_of", [ForgetRequest(["cat", "dog", "house"]), ForgetRequest(["cat"], ["photo"])])
+@pytest.mark.parametrize("name", ADDED)
+def test_no_baseline_needs_many_classes_or_domains_to_stay(
+    world: tuple[Prototypes, Task], name: str, request_of: ForgetRequest
+) -> None:
+    assert torch.isfinite(fitted(name, world, request_of)).all()
+
+
+# ---- halves
+
+
+def test_halves_are_disjoint_and_hold_half_of_every_cell(world: tuple[Prototypes, Task]) -> None:
+    task = world[1]
+    fit, held = halves(task)
+    assert not set(fit.images.paths) & set(held.images.paths)
+    assert set(fit.images.paths) | set(held.images.paths) == set(task.images.paths)
+    total, taken, left = (
+        torch.bincount(t.images.class_of * K + t.images.domain_of, minlength=C * K) for t in (task, fit, held)
+    )
+    assert torch.equal(taken, total // 2) and torch.equal(left, total - total // 2)
+    for part in (fit, held):
+        index = [task.images.paths.index(path) for path in part.images.paths]
+        for name in ("f", "class_of", "domain_of"):
+            assert torch.equal(getattr(part.images, name), getattr(task.images, name)[index])
+
+
+def test_halves_follow_the_seed(world: tuple[Prototypes, Task]) -> None:
+    one, again, other = (halves(world[1], seed)[0].images.paths for seed in (0, 0, 1))
+    assert one == again != other
+
+
+# ---- the table
+
+
+@pytest.fixture(scope="module")
+def frame(setting: Setting) -> pd.DataFrame:
+    return compare(setting, list(REQUESTS.values()), progress=False)
+
+
+def test_compare_has_a_row_for_every_method_that_fits(frame: pd.DataFrame) -> None:
+    rows = frame.groupby("paradigm")["method"].agg(list)
+    assert rows["whole-domain"] == list(BASELINES)
+    assert rows["global"] == rows["domain-specific"] == [n for n in BASELINES if n != "redirect"]
+    pictures = frame["sees"] == PICTURES
+    assert (frame["synthesis"] == pictures * 7.0).all() and (frame["seconds"] > 0).all()
+    assert frame["same_class"].notna().eq(frame["paradigm"] == "domain-specific").all()
+
+
+@pytest.mark.parametrize("name", ["oblique", "oracle", "relabel"])
+def test_compare_fits_on_one_half_and_measures_on_the_other(setting: Setting, name: str) -> None:
+    request = REQUESTS["domain-specific"]
+    row = compare(setting, request, [name], strength=0.6, seed=3, progress=False).iloc[0]
+    p, (fit, held) = setting.prototypes, halves(setting.task, 3)
+    edit = BASELINES[name].fit(p, request, fit.images, seed=3)
+    table = evaluate(p, edit, held, [0.0, 0.6]).set_index(["group", "strength"])
+    assert row["forget"] == table.loc[("forget", 0.6), "accuracy"] and row["H"] == table.loc[("forget", 0.6), "H"]
+    lost = table.loc[("same_class", 0.6), "accuracy"] - table.loc[("same_class", 0.0), "accuracy"]
+    assert row["same_class"] == pytest.approx(100 * lost)
+
+
+def test_compare_at_strength_zero_changes_nothing(setting: Setting) -> None:
+    frame = compare(setting, REQUESTS["global"], ["uce-ridge", "leace"], strength=0, progress=False)
+    assert (frame["forget"] == frame["before"]).all() and (frame["retained"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ["magic"]}, r'unknown method "magic": .*uce-ridge'),
+        ({"strength": 2.0}, "strength is 2.0"),
+        ({"requests": ForgetRequest(["dgo"])}, 'unknown class "dgo"'),
+        ({"methods": ["redirect"]}, "redirect.*this request is global"),
+    ],
+)
+def test_compare_names_what_is_wrong(setting: Setting, change: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        compare(**{"setting": setting, "requests": REQUESTS["global"], "progress": False, **change})
+
+
+def test_compare_says_which_request_has_too_few_images(setting: Setting) -> None:
+    x = setting.task.images
+    dogs = ((x.class_of == 1) & (x.domain_of == 2)).nonzero().flatten()
+    keep = torch.ones(len(x), dtype=torch.bool)
+    keep[dogs[1:]] = False
+    fewer = Features(x.f[keep], x.class_of[keep], x.domain_of[keep], tuple(x.paths[i] for i in keep.nonzero()))
+    with pytest.raises(InputError, match="too few images of dog in sketch"):
+        compare(replace(setting, task=replace(setting.task, images=fewer)), REQUESTS["domain-specific"])
+
+
+def by_hand(rows: list[tuple[str, str, float, float]]) -> pd.DataFrame:
+    names = ["method", "sees", "forget", "retained"]
+    return pd.DataFrame(rows, columns=names).assign(
+        paradigm="global", paraphrase=0.1, H=lambda f: 1 - f["forget"], seconds=0.5, synthesis=0.0
+    )
+
+
+def test_the_table_gives_mean_and_worst_in_the_direction_that_hurts() -> None:
+    table = comparison_table(by_hand([("a", TEXT, 0.1, -1.0), ("a", TEXT, 0.3, -5.0)]))
+    row = table.loc[("global", "a")]
+    assert row["requests"] == 2 and row["forget"] == pytest.approx(0.2) and row["forget worst"] == 0.3
+    assert row["retained"] == -3.0 and row["retained worst"] == -5.0 and row["H worst"] == pytest.approx(0.7)
+    assert "same_class" not in table
+
+
+def test_the_table_puts_who_sees_least_first_and_then_the_best(frame: pd.DataFrame) -> None:
+    rows = [("d", DATA, 0.0, 0.0), ("b", TEXT, 0.5, 0.0), ("c", PICTURES, 0.1, 0.0), ("a", TEXT, 0.2, 0.0)]
+    assert [name for _, name in comparison_table(by_hand(rows)).index] == ["a", "b", "c", "d"]
+    assert len(comparison_table(frame)) == 3 * len(BASELINES) - 2

@@ -1,0 +1,125 @@
+"""Where forgotten images go: sums, halves and geometry that hold for any model, on a tiny random CLIP."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from clip_unlearn import Clip, ForgetRequest, Prototypes, Setting, fit_edit, make_task
+from clip_unlearn.datasets import Features
+from clip_unlearn.errors import InputError
+from clip_unlearn.outcomes import (
+    ceiling,
+    every_domain,
+    every_pair,
+    halves,
+    neighbours,
+    paradigms,
+    score_histogram,
+    shear,
+    struck_off,
+    variance_parts,
+)
+from clip_unlearn.scenes import measure
+
+
+@pytest.fixture(scope="module")
+def setting(clip: Clip, prototypes: Prototypes) -> Setting:
+    """Four random images a cell, so that every cell can be halved."""
+    C, K = prototypes.grid.shape
+    cell = torch.arange(C * K).repeat(4)
+    f = prototypes.visual.mean(2).flatten(0, 1)[cell]
+    f = f + 0.3 * f.std() * torch.randn(f.shape, generator=torch.Generator().manual_seed(0))
+    images = Features(f, cell // K, cell % K, tuple(str(i) for i in range(len(cell))))
+    return Setting(clip, prototypes, make_task(clip, prototypes.grid, images), None, 0.0)
+
+
+def test_every_image_of_a_forgotten_class_goes_somewhere(setting: Setting) -> None:
+    pairs = every_pair(setting, (0.0, 1.0))
+    assert len(pairs) == 2 * 3 * 3
+    assert pairs.groupby(["strength", "forgotten"])["share"].sum().tolist() == pytest.approx([1.0] * 6)
+    assert (pairs.loc[pairs["strength"] == 0, "change"] == 0).all()
+    own = pairs[pairs["class"] == pairs["forgotten"]]
+    assert own["similarity"].tolist() == pytest.approx([1.0] * 6)
+    for row in own[own["strength"] == 1].itertuples():
+        now = measure(setting, fit_edit(setting.prototypes, ForgetRequest([row.forgotten])), 1.0)
+        assert row.share == pytest.approx(now.groups["forget"])
+
+
+def test_additive_cells_have_no_interaction_and_the_parts_sum_to_one() -> None:
+    g = torch.Generator().manual_seed(0)
+    by_class, by_domain, noise = (torch.randn(*s, 7, generator=g) for s in ((5, 1), (1, 3), (5, 3)))
+    assert variance_parts(by_class + by_domain)["interaction"] == pytest.approx(0, abs=1e-6)
+    parts = variance_parts(by_class + by_domain + noise)
+    assert sum(parts.values()) == pytest.approx(1) and parts["interaction"] > 0.05
+    assert variance_parts(by_class.expand(5, 3, 7))["class"] == pytest.approx(1)
+
+
+def test_no_linear_map_closes_the_gap_between_two_classes_in_one_domain_alone() -> None:
+    """The theorem of the notebook: of additive cells, every linear map keeps the same class gap in every domain."""
+    g = torch.Generator().manual_seed(1)
+    cells = torch.randn(4, 1, 6, generator=g) + torch.randn(1, 3, 6, generator=g)
+    mapped = cells @ torch.randn(6, 6, generator=g)
+    gap = mapped[0] - mapped[1]
+    assert torch.allclose(gap, gap[:1].expand_as(gap), atol=1e-5)
+
+
+def test_the_halves_share_no_image_and_the_oracle_is_measured_on_what_it_did_not_see(setting: Setting) -> None:
+    free, oracle = halves(setting)
+    C, K = setting.prototypes.grid.shape
+    held = set(oracle.task.images.paths)
+    assert free.task is oracle.task and len(held) == C * K * 2
+    assert torch.equal(free.prototypes.visual, setting.prototypes.visual)
+    images = setting.task.images
+    for c, k in ((0, 0), (2, 1)):
+        own = (images.class_of == c) & (images.domain_of == k)
+        seen = own & torch.tensor([p not in held for p in images.paths])
+        assert torch.equal(oracle.prototypes.visual[c, k], images.f[seen]) and seen.sum() == 2
+
+
+def test_unequal_cells_are_refused(setting: Setting) -> None:
+    images = setting.task.images
+    short = Features(images.f[1:], images.class_of[1:], images.domain_of[1:], images.paths[1:])
+    with pytest.raises(InputError, match="different numbers of images"):
+        halves(replace(setting, task=replace(setting.task, images=short)))
+
+
+def test_redirect_leaves_the_order_of_the_other_classes_as_it_was(setting: Setting) -> None:
+    """It moves along a dual direction, so with the answer it pulls to struck off nothing was forgotten."""
+    p, task = setting.prototypes, setting.task
+    asked = replace(setting, task=replace(task, prompts=tuple(p.class_features[:, None])))  # the very class texts
+    edit = fit_edit(p, ForgetRequest(domains=p.grid.domains[2:]), gamma=50.0)
+    gone = task.images.domain_of == 2
+    answers = measure(asked, edit, 1.0).predicted[gone]
+    top, truth = answers.mode().values, task.images.class_of[gone]
+    assert (answers == top).all() and not (measure(asked, edit, 0.0).predicted[gone] == top).all()
+    scores = (task.images.f[gone] @ p.W @ p.class_text.T).index_fill(1, top, -torch.inf)
+    expected = (scores.argmax(1) == truth)[truth != top].float().mean().item()
+    assert struck_off(asked, edit) == pytest.approx(expected)
+
+
+def test_every_domain_is_measured_as_the_panel_measures_it(setting: Setting) -> None:
+    frame = every_domain(dict(zip(("text", "oracle"), halves(setting), strict=True)), ["redirect", "null-space"])
+    assert len(frame) == 2 * 2 * 3
+    free = halves(setting)[0]
+    row = frame.iloc[0]
+    edit = fit_edit(free.prototypes, ForgetRequest(domains=[row["domain"]]), row["method"])
+    assert row["forget"] == pytest.approx(measure(free, edit, 1.0).groups["forget"])
+    assert [ax.get_title() for ax in ceiling(frame).axes] == ["forget", "top answer struck off"]
+
+
+def test_figures_say_what_they_show(setting: Setting) -> None:
+    grid = setting.prototypes.grid
+    requests = [ForgetRequest(["dog"]), ForgetRequest(["dog"], ["sketch"]), ForgetRequest(domains=["sketch"])]
+    figure = paradigms(grid, requests)
+    dark = [ax.collections[0].get_array().sum() for ax in figure.axes]
+    assert dark == [int(r.mask(grid).sum()) for r in requests]
+    ax = neighbours(every_pair(setting), "dog").axes[0]
+    assert len(ax.collections[1].get_offsets()) == len(grid.classes) - 1
+    histogram = score_histogram(torch.randn(36), setting.task.images.domain_of, grid.domains)
+    assert [t.get_text() for t in histogram.legends[0].get_texts()] == list(grid.domains)
+    titles = [ax.get_title() for ax in shear().axes]
+    assert "class removed\naccuracy: sketch 0.50, photo 0.50" in titles
+    assert "domain removed\naccuracy: sketch 1.00, photo 1.00" in titles
