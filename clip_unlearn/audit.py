@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize, one_hot
+from torch.nn.functional import cross_entropy, normalize, one_hot, pad
 
 from .analysis import Setting
 from .errors import InputError
@@ -21,7 +21,7 @@ from .prototypes import Prototypes
 from .unlearn import ProjectionEdit
 
 GONE, STILL = 0.1, 0.5  # share left of what a check found over chance before: nothing (up to), what matters (from)
-KNEW, LOSS, CELL_LOSS = 0.1, 0.02, 0.1  # to have known, over chance; a fall worth a word: of a group, of the worst cell
+KNEW, LOSS, CELL_LOSS = 0.1, 0.02, 0.1  # to tell anything, over chance; a fall worth a word: of a group, of a cell
 OVER = 2.0  # standard deviations below random pairs at which a low similarity to its own text gives an image away
 SHOTS, NEAREST_SHOTS, DRAWS = (1, 4, 16), 4, 5  # labelled images a cell, and how often they are drawn
 
@@ -37,8 +37,7 @@ class Audit:
 
 def audit(setting: Setting, edit: ProjectionEdit, strength: float = 1.0, seed: int = 0) -> Audit:
     """Every check of an edit at a strength; a few seconds. Raises InputError where there is no image to forget."""
-    task, p, sides = setting.task, setting.prototypes, []
-    mask = edit.request.mask(p.grid)
+    task, p, mask, sides = setting.task, setting.prototypes, edit.request.mask(setting.task.grid), []
     forget = group_masks(mask, task.images)["forget"]
     if not forget.any():
         raise InputError(f"no image of {edit.request}: nothing to audit.")
@@ -65,24 +64,23 @@ def audit(setting: Setting, edit: ProjectionEdit, strength: float = 1.0, seed: i
 def linear_probe(features: Tensor, labels: Tensor, seed: int = 0, folds: int = 5, ridge: float = 0.1) -> float:
     """Balanced accuracy of logistic regression, every image held out once: features (n, D), labels (n,), of any kind.
 
-    Stratified folds; features standardised over all images, equal weight a label, ridge / 2 |w|^2. A label with one
-    image is left out; NaN if fewer than two labels remain.
+    Stratified folds, labels of equal weight, + ridge / 2 |w|^2. NaN for fewer than two labels, or a label of one image.
     """
     _, y, count = labels.unique(return_inverse=True, return_counts=True)
-    x, (values, y) = features[count[y] > 1], y[count[y] > 1].unique(return_inverse=True)
-    if len(values) < 2:
+    if len(count) < 2 or count.min() < 2:
         return float("nan")
-    z = torch.cat([(x - x.mean(0)) / x.std(0).clamp_min(1e-6), x.new_ones(len(x), 1)], 1)
+    z = (features - features.mean(0)) / features.std(0).clamp_min(1e-6)  # over all images: this needs no label
+    z = pad(z, (0, 1), value=1.0)
     fold = _rank_within(y, seed) % folds
-    train = (fold != torch.arange(folds)[:, None]).to(x)
-    weight = train / (train @ one_hot(y).to(x))[:, y] / len(values)
+    train = (fold != torch.arange(folds)[:, None]).to(z)
+    weight = train / (train @ one_hot(y).to(z))[:, y] / len(count)
 
     def loss(w: Tensor) -> Tensor:  # all folds in one: they share nothing
         losses = cross_entropy((z @ w).flatten(0, 1), y.repeat(folds), reduction="none")
         return weight.flatten() @ losses + ridge / 2 * w[:, :-1].square().sum()
 
-    w = _minimise(loss, x.new_zeros(folds, z.shape[1], len(values)), 100)
-    right = (z @ w)[fold, torch.arange(len(y))].argmax(1).eq(y).to(x)
+    w = _minimise(loss, z.new_zeros(folds, z.shape[1], len(count)), 100)
+    right = (z @ w)[fold, torch.arange(len(y))].argmax(1).eq(y).to(z)
     return (torch.bincount(y, right) / torch.bincount(y)).mean().item()
 
 
@@ -101,22 +99,24 @@ def relearn(W: Tensor, f: Tensor, labels: Tensor, text: Tensor, ridge: float = 1
 
 
 def few_shot(task: Task, forget: Tensor, W: Tensor, text: Tensor, k: int, seed: int, nearest: bool = False) -> Tensor:
-    """(2,) accuracy on forgotten (n,) bool and on retained images that are no shots, after `relearn` from k a cell.
+    """(3,) accuracy on forgotten (n,) bool and on retained images that are no shots, after `relearn` from k a cell.
 
+    Third: how often retained images get the answers sought, which is what saying them of everything would earn.
     `nearest`: by the nearest mean of k shots of every cell instead. Mean over DRAWS; NaN if a cell has too few images.
     """
-    images, K, found = task.images, task.grid.shape[1], []
-    f, y, cells = images.f, images.class_of, images.class_of * K + images.domain_of
+    f, y, K, found = task.images.f, task.images.class_of, task.grid.shape[1], []
+    cells = y * K + task.images.domain_of
     if torch.bincount(cells[forget])[cells[forget]].min() <= k:
-        return torch.full((2,), torch.nan)
+        return torch.full((3,), torch.nan)
     for draw in range(DRAWS):
         shots = _rank_within(cells, seed * DRAWS + draw) < k
         if nearest:
             predicted = nearest_mean(f @ W, f[shots] @ W, cells[shots]) // K
         else:
             predicted = (f @ relearn(W, f[shots & forget], y[shots & forget], text) @ text.T).argmax(1)
-        right = predicted.eq(y).float()
-        found.append([right[forget & ~shots].mean(), right[~forget & ~shots].mean()])
+        right, held, rest = predicted.eq(y).float(), forget & ~shots, ~forget & ~shots
+        said = one_hot(predicted[rest], len(text)).float().mean(0)[y[held]]
+        found.append([right[held].mean(), right[rest].mean(), said.mean()])
     return torch.tensor(found).mean(0)
 
 
@@ -188,32 +188,32 @@ def _examples(task: Task, p: Prototypes, forget: Tensor, W: Tensor, text: Tensor
     yield "nearest prototype", "forget", right[forget].mean().item(), chance
     yield f"nearest mean of {n}", "forget", few_shot(task, forget, W, text, n, seed, nearest=True)[0].item(), chance
     for k in SHOTS:
-        forgotten, retained = few_shot(task, forget, W, text, k, seed).tolist()
-        yield from ((f"relearning from {k}", *row, chance) for row in (("forget", forgotten), ("retained", retained)))
+        forgotten, retained, said = few_shot(task, forget, W, text, k, seed).tolist()
+        yield f"relearning from {k}", "forget", forgotten, max(chance, said)
+        yield f"relearning from {k}", "control: retained", retained, chance
     value, mean, sd = residual_similarity(task, forget, W, text)
-    for where, found in (("forget", value), ("random pairs", mean), ("random pairs, sd", sd)):
+    for where, found in (("forget", value), ("control: random pairs", mean), ("control: their sd", sd)):
         yield "similarity", where, found, mean
 
 
 def _reading(row: tuple, sd: float, partial: bool) -> str:
     """One row in a few words; `sd` of random pairs; `partial`: the forgotten classes stay in other domains."""
     gained, knew, lost = row.after - row.chance, row.before - row.chance, row.before - row.after
-    control = row.where.startswith("random pairs") or (row.where == "retained" and row.check.startswith("relearning"))
-    if pd.isna(lost) or control or (partial and row.where == "all images"):
+    if pd.isna(lost) or row.where.startswith("control") or (partial and row.where == "all images"):
         return "not measured" if pd.isna(lost) else "for comparison"
     if row.check == "similarity" and gained < -OVER * sd:
         return "over-forgotten"
     if row.check == "worst cell" or row.where in GROUPS[1:]:
         return f"lost {100 * lost:.0f} points" if lost > (CELL_LOSS if row.check == "worst cell" else LOSS) else "kept"
     if knew < KNEW or gained <= GONE * knew:
-        return "never there" if knew < KNEW else "gone"
+        return "tells nothing" if knew < KNEW else "gone"
     return "still there" if gained >= STILL * knew else "partly there"
 
 
 def _verdict(frame: pd.DataFrame, name: str) -> str:
     """The frame in plain sentences."""
     first, *rows = frame.itertuples()  # what prompts find
-    verb = {"gone": "no longer find", "partly there": "still find part of", "never there": "never found"}
+    verb = {"gone": "no longer find", "partly there": "still find part of", "tells nothing": "never found"}
     parts = [f"Prompts {verb.get(first.reading, 'still find')} {name} ({first.after:.2f}, chance {first.chance:.2f})."]
     for reading, words in (("still there", "Still found by"), ("partly there", "In part by"), ("gone", "Not by")):
         if found := [f"{r.check} ({r.after:.2f})" for r in rows if r.reading == reading]:

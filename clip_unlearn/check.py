@@ -22,9 +22,8 @@ from importlib import import_module, metadata
 from pathlib import Path
 from unittest import mock
 
-GB, PROBE_SECONDS = 1e9, 5.0
 PIP, RESTORE = "python -m pip install", "git restore data, and remove what git does not know; or install again"
-LOCAL = ("127.", "::1", "localhost", "0.0.0.0", "/")  # the last one is a socket file
+GB, PROBE_SECONDS, LOCAL = 1e9, 5.0, ("127.", "::1", "localhost", "0.0.0.0", "/")  # "/": a socket file
 Finding = tuple  # ok, detail, and a mend where the usual one of the check does not fit
 
 
@@ -133,8 +132,9 @@ def _cache() -> Finding:
 
 
 def _memory() -> Finding:
-    free = import_module("psutil").virtual_memory().available / GB
-    return free >= 3, f"{free:.1f} GB free (3 are comfortable)"
+    from psutil import virtual_memory  # comes with most of Jupyter; without it memory is not looked at
+
+    return (free := virtual_memory().available / GB) >= 3, f"{free:.1f} GB free (3 are comfortable)"
 
 
 # Name, what looks, the usual mend, whether it is optional.
@@ -190,8 +190,8 @@ def checks() -> list[Check]:
         warnings.simplefilter("ignore")
         found = [_look(*row) for row in CHECKS]
     asked = ", ".join(dict.fromkeys(tried)) or "nothing"
-    mend = "mend what failed above; HF_HUB_OFFLINE=1 keeps the Hugging Face hub from asking"
-    return [*found, _look("no network is needed", lambda: (not tried, f"asked for {asked}"), mend, False)]
+    last = (not tried, f"asked for {asked}", "mend what failed above; HF_HUB_OFFLINE=1 keeps the hub from asking")
+    return [*found, _look("no network is needed", lambda: last, "", False)]
 
 
 def report(found: Sequence[Check], versions: bool = False) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,6 +15,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
+from .concepts import ConceptGrid
 from .datasets import Features
 
 COLORS = dict(
@@ -143,4 +145,23 @@ def examples(
                     0.5, y, f"{label}: {name}", transform=ax.transAxes, ha="center", va="top", fontsize=8, color=color
                 )
         line[0].set_title(title, loc="left", fontsize=10, pad=8)
+    return figure
+
+
+def sample(images: Features, grid: ConceptGrid, classes: Sequence[str], number: int = 0) -> Figure:
+    """One image of each class (columns) in each domain (rows)."""
+    figure, axes = plt.subplots(
+        len(grid.domains), len(classes), figsize=(1.15 * len(classes), 1.15 * len(grid.domains)),
+        squeeze=False, layout="constrained",
+    )  # fmt: skip
+    for ax, (domain, name) in zip(axes.flat, product(grid.domains, classes), strict=True):
+        cell = (images.class_of == grid.class_index(name)) & (images.domain_of == grid.domain_index(domain))
+        with Image.open(images.paths[cell.nonzero().flatten()[number]]) as picture:
+            ax.imshow(picture.convert("RGB").resize((128, 128)))
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+        if ax in axes[0]:
+            ax.set_title(name, fontsize=10)
+        if ax in axes[:, 0]:
+            ax.set_ylabel(domain)
     return figure

@@ -48,9 +48,11 @@ def pixel_features(clip: Clip, pixels: Tensor) -> Tensor:
 def _tiles(part: plt.Figure, rows: int, columns: int) -> list[tuple]:
     """(axes, image, text beneath) of each place; the blank text holds its room in the layout."""
     tiles, style = [], {"xycoords": "axes fraction", "ha": "center", "va": "top", "fontsize": 9}
-    for ax in part.subplots(rows, columns, squeeze=False).flat:
-        ax.axis("off")
-        tiles.append((ax, ax.imshow(torch.ones(2, 2, 3)), ax.annotate(" ", (0.5, -0.03), **style)))
+    for ax in part.subplots(
+        rows, columns, squeeze=False, subplot_kw={"frame_on": False, "xticks": (), "yticks": ()}
+    ).flat:
+        image = ax.imshow(torch.ones(2, 2, 3), interpolation="nearest")  # the quickest to draw
+        tiles.append((ax, image, ax.annotate(" ", (0.5, -0.03), **style)))
     return tiles
 
 
@@ -83,10 +85,10 @@ def heatmaps(frames: Mapping[str, pd.DataFrame], label: str, scale: Sequence[flo
     """Tables side by side on one (low, high) scale, diverging where it is even about 0; axes names rows and columns."""
     rows, columns = next(iter(frames.values())).shape
     figure = plt.figure(figsize=(2.2 + 0.8 * columns * len(frames), 1.2 + 0.25 * rows), layout="constrained")
-    colors = {"vmin": scale[0], "vmax": scale[1], "cmap": ACCURACY if sum(scale) else "PuOr_r"}
+    look = {"vmin": scale[0], "vmax": scale[1], "cmap": ACCURACY if sum(scale) else "PuOr_r", "fmt": ".2f"}
     places = figure.subplots(1, len(frames), sharey=True, squeeze=False)[0]
     for ax, (title, frame) in zip(places, frames.items(), strict=True):
-        sns.heatmap(frame, ax=ax, annot=True, fmt=".2f", cbar=ax is places[-1], cbar_kws={"label": label}, **colors)
+        sns.heatmap(frame.round(2) + 0.0, ax=ax, annot=True, cbar=ax is places[-1], cbar_kws={"label": label}, **look)
         ax.set(title=title, xlabel=axes[1], ylabel=axes[0] if ax is places[0] else "")
         ax.tick_params(length=0, rotation=0)
     return figure
@@ -133,7 +135,7 @@ def matches(setting: Setting, prompt: str, domain: str = EVERYWHERE) -> tuple[Te
 
 def _stage(ratio: float, rows: int, columns: int) -> tuple:
     """A live figure with one plot and rows of pictures beside it."""
-    figure = LiveFigure(figsize=(10.8, 4.2), dpi=88, layout="constrained")
+    figure = LiveFigure(figsize=(10.4, 4.0), dpi=80, layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, ratio))
     tiles = _tiles(right, rows, columns)
     figure.live(*(artist for tile in tiles for artist in tile[1:]))
@@ -143,7 +145,7 @@ def _stage(ratio: float, rows: int, columns: int) -> tuple:
 def prompt_panel(setting: Setting, prompt: str, domain: str) -> Panel:
     """A box for a prompt: the mean cosine of each class's pictures with it, and the pictures that fit it best."""
     images, classes = setting.task.images, setting.task.grid.classes
-    figure, ax, tiles = _stage(1.9, 2, 5)
+    figure, ax, tiles = _stage(1.7, 2, 4)
     dots = ax.plot([0] * len(classes), classes, "o", color=COLORS["retained"])[0]
     ax.set(xlim=(-0.4, 1), ylim=(len(classes) - 0.5, -0.5), xlabel="cosine with the prompt", title="Mean of each class")
     ax.grid(alpha=0.4)
@@ -154,8 +156,8 @@ def prompt_panel(setting: Setting, prompt: str, domain: str) -> Panel:
         index, cosine = matches(setting, prompt, domain)
         mean = pd.Series(cosine).groupby([classes[c] for c in images.class_of[index]]).mean().reindex(classes)
         dots.set_xdata(mean)
-        best = labelled(setting, index[:10].tolist(), [f" {c:.2f}" for c in cosine[:10]])
-        for tile, shown in zip(tiles, best + [(torch.ones(3, 2, 2), "")] * 10, strict=False):
+        best = labelled(setting, index[:8].tolist(), [f" {c:.2f}" for c in cosine[:8]])
+        for tile, shown in zip(tiles, best + [(torch.ones(3, 2, 2), "")] * 8, strict=False):
             _put(tile, *shown)
         strange = html.escape(", ".join(unseen(setting.clip, prompt)))
         warning = f"; <b>never seen in training, so without a meaning: {strange}</b>" if strange else ""

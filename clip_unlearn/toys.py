@@ -121,10 +121,10 @@ class _Plane:
             self.tails[i].set_data(*torch.stack([points, now, torch.full_like(now, torch.nan)], 1).flatten(0, 1).T)
         l, r = normalize(-A[:, 0], dim=0), normalize(B[0], dim=0)  # noqa: E741
         self.blind.set_data([3 * l[1], -3 * l[1]], [-3 * l[0], 3 * l[0]])
-        for line, name, v, size in zip(self.arrows, self.names, (l, r), (0.42, 0.58), strict=False):
-            v = size * v * v[1].sign()
+        for line, name, v, side in zip(self.arrows, self.names, (l, r), (0.12, -0.12), strict=False):
+            v = 0.6 * v * v[1].sign()
             line.set_data([0, v[0]], [0, v[1]])
-            name.set_position((v + 0.1 * normalize(v, dim=0)).tolist())
+            name.set_position((v[0] + side * v[1] / 0.6, v[1] - side * v[0] / 0.6))
         return share
 
 
@@ -186,7 +186,7 @@ def spectrum(curves: Mapping[str, Tensor], title: str, rtol: float = 0.0, after:
     """Singular values of each matrix (n, d) relative to its largest; lines at rtol, and after so many directions."""
     figure, ax = plt.subplots(figsize=(7.5, 3.8), layout="constrained")
     for (name, rows), color in zip(curves.items(), sns.color_palette("colorblind"), strict=False):
-        s = torch.linalg.svdvals(rows)
+        s = torch.linalg.svdvals(rows)[: int(torch.linalg.matrix_rank(rows))]
         ax.plot(range(1, len(s) + 1), s / s[0], color=color, marker="o", ms=3, lw=1.2, label=name)
     if rtol:
         ax.axhline(rtol, color="0.4", lw=1, ls=":", label=f"rtol {rtol:g}")

@@ -40,9 +40,9 @@ def execute(
     (folder / "parameters.yaml").write_text(json.dumps(dict(parameters or {})))
     command = [sys.executable, "-m", "papermill", str(notebook), f"{notebook.stem}.executed.ipynb"]
     command += ["-k", "python3", "--cwd", str(folder), "-f", "parameters.yaml"]
-    command += ["--execution-timeout", "120", "--no-progress-bar"]
+    command += ["--execution-timeout", "300", "--no-progress-bar"]
     environment = os.environ | {"IPYTHONDIR": str(ipython), "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
 
 
 @contextmanager

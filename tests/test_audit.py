@@ -1,8 +1,9 @@
-"""The audit: probes that find what is there and nothing else, shots that are never scored, words that follow numbers."""
+"""The audit: probes that find what is there and no more, shots that are never scored, words that follow numbers."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pandas as pd
@@ -45,7 +46,16 @@ from clip_unlearn.evaluate import Task, classifier, edited_weights, evaluate, gr
 CLASSES, DOMAINS, PER_CELL = ("cat", "dog", "house", "tree"), ("photo", "sketch"), 20
 C, K = len(CLASSES), len(DOMAINS)
 D = C + K + 10  # one feature a class, one a domain, and some of noise
-CAT, DOG = torch.eye(D)[:2]
+DOG = torch.eye(D)[1]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Many small products: threads would only wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -80,19 +90,28 @@ def by_hand(request: ForgetRequest, *pairs: tuple[Tensor, Tensor]) -> Projection
     return ProjectionEdit(request, "by hand", {"visual": (torch.stack(columns, 1), torch.stack(rows))})
 
 
-EVERYWHERE = ForgetRequest(["dog"])
-MUTE = [(-3 * DOG, DOG)]  # the answer is turned round: no prompt finds it, whoever looks at h does
-BLIND = [(-x, x) for x in torch.eye(D)[:C]]  # no class is left in h at all
-NOTHING = [(0 * DOG, DOG)]
+EVERYWHERE, CELL, DOMAIN = ForgetRequest(["dog"]), ForgetRequest(["dog"], ["sketch"]), ForgetRequest(None, ["sketch"])
+# By hand: "mute" turns the answer round, so that no prompt finds it but whoever looks at h does; "blind" leaves h no
+# class at all; "nothing" changes nothing.
+EDITS = {
+    "mute": by_hand(EVERYWHERE, (-3 * DOG, DOG)),
+    "blind": by_hand(EVERYWHERE, *((-x, x) for x in torch.eye(D)[:C])),
+    "nothing": by_hand(EVERYWHERE, (0 * DOG, DOG)),
+}
 
 
-def audited(setting: Setting, pairs: list[tuple[Tensor, Tensor]]) -> Audit:
-    return audit(setting, by_hand(EVERYWHERE, *pairs))
+def audited(setting: Setting, edit: ProjectionEdit, strength: float = 1.0) -> Audit:
+    """An audit with fewer draws: quicker."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_module, "DRAWS", 2)
+        return audit(setting, edit, strength)
 
 
 @pytest.fixture(scope="module")
 def results(world: Setting) -> dict[str, Audit]:
-    return {name: audited(world, pairs) for name, pairs in (("mute", MUTE), ("blind", BLIND), ("nothing", NOTHING))}
+    """One audit of each edit by hand, and of fitted edits that forget a cell and a domain."""
+    fitted = {"cell": fit_edit(world.prototypes, CELL), "domain": fit_edit(world.prototypes, DOMAIN)}
+    return {name: audited(world, edit) for name, edit in {**EDITS, **fitted}.items()}
 
 
 def at(result: Audit, check: str, where: str = "forget") -> pd.Series:
@@ -123,6 +142,14 @@ def test_a_rare_label_does_not_raise_chance() -> None:
     assert abs(sum(found) / 8 - 0.5) < 0.1
 
 
+def test_a_rare_label_counts_as_much_as_a_common_one() -> None:
+    """Two overlapping bells, one of them rare: the best cut is in the middle, whatever the numbers."""
+    rare = torch.arange(800) < 40
+    x = (2 * rare.float() + noise(800))[:, None]
+    best = torch.distributions.Normal(0.0, 1.0).cdf(torch.tensor(1.0)).item()
+    assert linear_probe(x, rare) == pytest.approx(best, abs=0.06)
+
+
 def test_probe_finds_one_of_many_labels_but_no_pattern_that_is_not_linear() -> None:
     labels = torch.arange(120) % 4
     assert linear_probe(one_hot(labels).float() + 0.1 * noise(120, 4), labels) == 1.0
@@ -136,10 +163,12 @@ def test_probe_does_not_depend_on_the_scale_and_origin_of_features() -> None:
     assert linear_probe(x, labels) == pytest.approx(linear_probe(1000 * x - 7, labels), abs=0.011)
 
 
-def test_a_label_of_one_image_is_left_out_and_one_label_alone_is_no_number() -> None:
+def test_what_cannot_be_held_out_is_no_number() -> None:
     x, labels = noise(41, 3), torch.tensor([0, 1] * 20 + [7])
-    assert linear_probe(x, labels) == linear_probe(x[:40], labels[:40])
-    assert pd.isna(linear_probe(x[39:], labels[39:])) and pd.isna(linear_probe(x, torch.zeros(41)))
+    assert not pd.isna(linear_probe(x[:40], labels[:40]))
+    assert pd.isna(linear_probe(x, labels))  # a label of one image
+    assert pd.isna(linear_probe(x, torch.zeros(41)))  # one label
+    assert not pd.isna(linear_probe(torch.cat([x, x[40:]]), torch.cat([labels, labels[40:]])))  # two images
 
 
 # ---- relearning
@@ -161,7 +190,14 @@ def test_no_image_is_scored_that_was_a_shot(k: int) -> None:
     forget, text = task.images.class_of == 1, torch.eye(C)
     f, y = task.images.f[forget], task.images.class_of[forget]
     assert (f @ relearn(W, f, y, text, ridge=1e-3) @ text.T).argmax(1).equal(y)
-    assert few_shot(task, forget, W, text, k, seed=0).tolist() == [0.0, 0.0]
+    assert few_shot(task, forget, W, text, k, seed=0)[:2].tolist() == [0.0, 0.0]
+
+
+def test_an_answer_given_to_everything_is_known_for_it() -> None:
+    """All images are named dog: forgotten ones rightly, retained ones wrongly, and as often."""
+    task, _ = all_seen(4 * C * K)
+    W = torch.eye(C)[torch.ones(4 * C * K, dtype=torch.long)]
+    assert few_shot(task, task.images.class_of == 1, W, torch.eye(C), 1, seed=0).tolist() == [1.0, 0.0, 1.0]
 
 
 @pytest.mark.parametrize("k", [1, 4])
@@ -183,14 +219,14 @@ def test_each_draw_takes_k_new_images_of_each_forgotten_cell(
     assert len(given) == DRAWS and not any(a.equal(b) for (a, _), (b, _) in itertools.combinations(given, 2))
 
 
-@pytest.mark.parametrize("pairs", [MUTE, BLIND, NOTHING], ids=["mute", "blind", "nothing"])
-def test_relearning_from_no_image_is_the_edited_model(world: Setting, pairs: list[tuple[Tensor, Tensor]]) -> None:
-    edit = by_hand(EVERYWHERE, *pairs)
+@pytest.mark.parametrize("name", EDITS)
+def test_relearning_from_no_image_is_the_edited_model(world: Setting, name: str) -> None:
+    edit = EDITS[name]
     frame = evaluate(world.prototypes, edit, world.task, [1.0]).set_index("group")["accuracy"]
     W, W_text = edited_weights(world.prototypes, edit, 1.0)
     forget, text = world.task.images.class_of == 1, classifier(world.task.prompts, W_text)
     found = few_shot(world.task, forget, W, text, 0, seed=0)
-    assert found.tolist() == pytest.approx([frame["forget"], frame["retained"]])
+    assert found[:2].tolist() == pytest.approx([frame["forget"], frame["retained"]])
     assert relearn(W, W[:0], torch.tensor([], dtype=torch.long), text) is W
 
 
@@ -281,19 +317,21 @@ def test_neighbours_are_the_cells_that_stay_with_their_accuracies(tiny: Setting,
 # ---- what the whole says
 
 
-@pytest.mark.parametrize("strength", [0.0, 0])
-def test_at_strength_zero_nothing_has_changed(tiny: Setting, request_of: ForgetRequest, strength: float) -> None:
-    found = audit(tiny, fit_edit(tiny.prototypes, request_of), strength)
-    assert found.frame["before"].equals(found.frame["after"]) and (found.neighbours["change"] == 0).all()
-    assert not found.frame["reading"].str.startswith("lost").any() and "What should stay stayed." in found.verdict
+def unchanged(result: Audit) -> bool:
+    return result.frame["before"].equals(result.frame["after"]) and bool((result.neighbours["change"] == 0).all())
 
 
-@pytest.mark.parametrize(
-    "request_", [EVERYWHERE, ForgetRequest(["dog"], ["sketch"]), ForgetRequest(None, ["sketch"])], ids=str
-)
-def test_at_strength_zero_nothing_has_changed_where_all_is_measured(world: Setting, request_: ForgetRequest) -> None:
-    frame = audit(world, fit_edit(world.prototypes, request_), 0.0).frame
+def test_at_strength_zero_nothing_has_changed(tiny: Setting, request_of: ForgetRequest) -> None:
+    result = audited(tiny, fit_edit(tiny.prototypes, request_of), 0)
+    assert unchanged(result) and result.verdict.endswith("What should stay stayed.")
+
+
+def test_at_strength_zero_nothing_has_changed_where_all_is_measured(world: Setting, results: dict[str, Audit]) -> None:
+    edit = fit_edit(world.prototypes, CELL)
+    frame = audited(world, edit, 0.0).frame
     assert frame["before"].equals(frame["after"]) and not frame[["before", "after", "chance"]].isna().any(axis=None)
+    assert frame["before"].iloc[:-1].equals(results["cell"].frame["before"].iloc[:-1])  # the last is the worst cell
+    assert not unchanged(results["cell"])
 
 
 def test_a_full_null_space_leaves_no_similarity_to_the_prompts_that_built_it(tiny: Setting) -> None:
@@ -306,50 +344,49 @@ def test_a_full_null_space_leaves_no_similarity_to_the_prompts_that_built_it(tin
     assert abs(before) > 0.01 and (abs(after), abs(mean), sd) < (1e-4, 1e-4, 1e-4)
 
 
-def test_what_a_projection_removes_no_probe_behind_it_finds(world: Setting, results: dict[str, Audit]) -> None:
+def test_what_a_projection_removes_no_probe_behind_it_finds(results: dict[str, Audit]) -> None:
     found = results["blind"]
     assert at(found, "linear probe on f", "all images")[["before", "after"]].tolist() == [1.0, 1.0]
     assert at(found, "linear probe on h", "all images")["before"] == 1.0
     assert abs(at(found, "linear probe on h", "all images")["after"] - 0.5) < 0.15
-    assert at(found, "nearest prototype")["after"] < 0.5 and at(found, "nearest mean of 4")["after"] < 0.6
+    assert at(found, "nearest prototype")["after"] < 0.5 and at(found, "nearest mean of 4")["after"] < 0.5
 
 
-def test_the_same_f_in_front_of_it_teaches_it_again(results: dict[str, Audit]) -> None:
-    for k in SHOTS:
-        assert at(results["blind"], f"relearning from {k}")["after"] > 0.9
+@pytest.mark.parametrize("k", SHOTS)
+def test_f_teaches_a_muted_class_again_and_a_blinded_head_only_to_say_it_of_all(
+    results: dict[str, Audit], k: int
+) -> None:
+    mute, blind = (at(results[name], f"relearning from {k}") for name in ("mute", "blind"))
+    assert mute["after"] > 0.7 and mute["chance"] == 1 / C and mute["reading"] == "still there"
+    assert blind["after"] > 0.9 and blind["chance"] > 0.9 and blind["reading"] == "tells nothing"
 
 
 def test_hiding_is_told_from_removing(results: dict[str, Audit]) -> None:
-    verdict = results["mute"].verdict
-    assert verdict.startswith("Prompts no longer find dog in all domains (0.00, chance 0.25).")
-    assert "linear probe on h (1.00)" in sentence(verdict, "Still found by")
-    assert "search (0.00)" in sentence(verdict, "Not by") and "not erase" in verdict
-    assert "gives them away" in verdict and "What should stay stayed." in verdict
-    blind = results["blind"].verdict
-    assert "linear probe on h" in sentence(blind, "Not by") and "linear probe on h" not in sentence(
-        blind, "Still found by"
+    mute, blind = results["mute"].verdict, results["blind"].verdict
+    for verdict in (mute, blind):
+        assert verdict.startswith("Prompts no longer find dog in all domains (0.00, chance 0.25).")
+        assert "linear probe on f (1.00)" in sentence(verdict, "Still found by")
+    assert "linear probe on h (1.00)" in sentence(mute, "Still found by") and "search (0.00)" in sentence(
+        mute, "Not by"
     )
-    assert "linear probe on f (1.00)" in sentence(blind, "Still found by")
-    assert "gives them away" not in blind and "prompts, retained (1.00 to " in sentence(blind, "Lost")
+    assert "it does not erase" in mute and "gives them away" in mute and "What should stay stayed." in mute
+    assert "linear probe on h" not in sentence(blind, "Still found by")
+    assert "linear probe on h" in sentence(blind, "Not by")
+    assert "Nothing tried here finds it behind the projection" in blind and "it does not erase" not in blind
+    assert "gives them away" not in blind and "prompts, retained (1.00 to 0.33)" in sentence(blind, "Lost")
 
 
 def test_an_edit_that_does_nothing_is_not_praised(results: dict[str, Audit]) -> None:
     verdict = results["nothing"].verdict
     assert verdict.startswith("Prompts still find dog in all domains (1.00, chance 0.25).")
-    assert "Not by" not in verdict and "no longer" not in verdict and "not erase" not in verdict
+    assert not any(
+        words in verdict for words in ("Not by", "In part by", "no longer", "erase", "Nothing tried", "Lost")
+    )
 
 
 def sentence(verdict: str, start: str) -> str:
     """The sentence that starts so; numbers hold full stops too."""
     return next(s for s in verdict.split(". ") if s.startswith(start))
-
-
-def test_nothing_found_anywhere_behind_the_projection_is_said_too(
-    world: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(audit_module, "SHOTS", ())  # relearning always finds its way
-    verdict = audited(world, BLIND).verdict
-    assert "Nothing tried here finds it behind the projection" in verdict and "not erase" not in verdict
 
 
 def test_a_reading_follows_the_share_that_is_left() -> None:
@@ -363,31 +400,30 @@ def test_a_reading_follows_the_share_that_is_left() -> None:
 
     found = [reading(1.0, after) for after in (0.0, 0.27, 0.29, 0.59, 0.61, 1.0)]
     assert found == ["gone", "gone", "partly there", "partly there", "still there", "still there"]
-    assert reading(0.25, 0.2) == "never there" and reading(float("nan"), float("nan")) == "not measured"
+    assert reading(0.25, 0.2) == "tells nothing" and reading(float("nan"), float("nan")) == "not measured"
     assert reading(1.0, 0.95, where="retained") == "lost 5 points" and reading(1.0, 0.99, where="retained") == "kept"
     assert [reading(1.0, x, "worst cell", "a in b") for x in (0.95, 0.8)] == ["kept", "lost 20 points"]
     assert [reading(0.9, x, "similarity") for x in (-0.1, 0.1)] == ["over-forgotten", "gone"]
     assert reading(1.0, 0.1, where="all images", partial=True) == "for comparison"
 
 
-def test_forgetting_one_cell_looks_inside_its_domain_and_outside(world: Setting) -> None:
-    result = audit(world, fit_edit(world.prototypes, ForgetRequest(["dog"], ["sketch"])))
-    assert at(result, "search", "forgotten domains")["before"] == at(result, "search", "same_class")["before"] == 1.0
-    assert at(result, "search", "forgotten domains")["after"] < at(result, "search", "same_class")["after"]
-    assert at(result, "search", "all images")["reading"] == "for comparison"
-    assert at(result, "linear probe on h", "forgotten domains")["chance"] == 0.5
+def test_forgetting_one_cell_looks_inside_its_domain_and_outside(results: dict[str, Audit]) -> None:
+    inside, outside = (at(results["cell"], "search", where) for where in ("forgotten domains", "same_class"))
+    assert inside["before"] == outside["before"] == 1.0 and inside["after"] < outside["after"]
+    assert at(results["cell"], "search", "all images")["reading"] == "for comparison"
+    assert at(results["cell"], "linear probe on h", "forgotten domains")["chance"] == 0.5
 
 
-def test_forgetting_a_domain_probes_all_its_classes_and_the_domain(world: Setting) -> None:
-    result = audit(world, fit_edit(world.prototypes, ForgetRequest(None, ["sketch"])))
-    assert at(result, "linear probe on h", "forgotten domains")["chance"] == 1 / C
-    assert at(result, "domain probe on h", "all images")["before"] == 1.0
+def test_forgetting_a_domain_probes_all_its_classes_and_the_domain(results: dict[str, Audit]) -> None:
+    assert at(results["domain"], "linear probe on h", "forgotten domains")["chance"] == 1 / C
+    assert at(results["domain"], "domain probe on h", "all images")["before"] == 1.0
+    assert "all images" not in set(results["domain"].frame.query("check == 'search'")["where"])
 
 
 def test_the_unrelated_task_and_the_answers_are_those_of_evaluate(tiny: Setting, request_of: ForgetRequest) -> None:
     edit = fit_edit(tiny.prototypes, request_of)
     frame = evaluate(tiny.prototypes, edit, tiny.task, [0.0, 0.7], tiny.unrelated).set_index(["strength", "group"])
-    result = audit(tiny, edit, 0.7)
+    result = audited(tiny, edit, 0.7)
     for group in frame.loc[0.7].index:
         for check, column in (("prompts", "accuracy"), ("paraphrases", "paraphrase")):
             expected = [frame.loc[(x, group), column] for x in (0.0, 0.7)]
@@ -395,7 +431,7 @@ def test_the_unrelated_task_and_the_answers_are_those_of_evaluate(tiny: Setting,
 
 
 def test_the_same_seed_gives_the_same_audit(world: Setting, results: dict[str, Audit]) -> None:
-    again = audited(world, MUTE)
+    again = audited(world, EDITS["mute"])
     pd.testing.assert_frame_equal(again.frame, results["mute"].frame)
     assert again.verdict == results["mute"].verdict
 

@@ -13,7 +13,7 @@ import torch
 from test_data_free import FORBIDDEN_NAMES, FORBIDDEN_TYPES, types_in
 from tiny import REQUESTS
 from torch import Tensor
-from torch.nn.functional import normalize, one_hot
+from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from clip_unlearn import Clip, ConceptGrid, ForgetRequest, Prototypes, evaluate, fit_edit
 from clip_unlearn.analysis import Setting
@@ -156,6 +156,17 @@ def test_what_sees_data_forgets_the_images_that_it_was_fitted_on(
 def test_what_sees_retained_images_keeps_a_forgotten_classes_others(world: tuple[Prototypes, Task], name: str) -> None:
     request = REQUESTS["global"]
     assert accuracy(world, fitted(name, world, request), request, False) > 0.9
+
+
+def test_relabel_trains_the_retained_images_too(world: tuple[Prototypes, Task], request_of: ForgetRequest) -> None:
+    """With next to no weight on the forgotten images, theirs is the loss that falls: by half and more."""
+    p, task = world
+    x, stays = task.images, ~request_of.mask(GRID)[task.images.class_of, task.images.domain_of]
+    before, after = (
+        cross_entropy(30 * normalize(x.f[stays] @ W, dim=-1) @ p.class_text.T, x.class_of[stays])
+        for W in (p.W, fitted("relabel", world, request_of, weight=1e-6, lam=1e-3))
+    )
+    assert after < 0.5 * before
 
 
 def test_oracle_is_retain_aware_where_the_images_are_the_prototypes(world: tuple[Prototypes, Task]) -> None:
@@ -360,6 +371,20 @@ def test_compare_says_which_request_has_too_few_images(setting: Setting) -> None
     fewer = Features(x.f[keep], x.class_of[keep], x.domain_of[keep], tuple(x.paths[i] for i in keep.nonzero()))
     with pytest.raises(InputError, match="too few images of dog in sketch"):
         compare(replace(setting, task=replace(setting.task, images=fewer)), REQUESTS["domain-specific"])
+
+
+def test_compare_gives_the_threads_back(setting: Setting) -> None:
+    """It works on one thread, so that seconds compare; afterwards, and after an error, there are as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        compare(setting, REQUESTS["global"], ["leace"], progress=False)
+        assert torch.get_num_threads() == 2
+        with pytest.raises(InputError):
+            compare(setting, REQUESTS["global"], ["redirect"], progress=False)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def by_hand(rows: list[tuple[str, str, float, float]]) -> pd.DataFrame:

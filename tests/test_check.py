@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -227,6 +228,15 @@ def cache_in_a_file(patch: pytest.MonkeyPatch, root: Path) -> None:
     patch.setenv("CLIP_UNLEARN_CACHE", str(root / "file" / "cache"))
 
 
+def cache_of_somebody_else(patch: pytest.MonkeyPatch, _: Path) -> None:
+    """Not by chmod, which does not bind everybody."""
+
+    def refuse(**_) -> None:
+        raise PermissionError("not yours")
+
+    patch.setattr(tempfile, "TemporaryFile", refuse)
+
+
 def full_disk(patch: pytest.MonkeyPatch, _: Path) -> None:
     patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4e8))
 
@@ -256,6 +266,7 @@ BROKEN = [
     (kernel_of_a_python_that_is_gone, KERNEL, ["gone", sys.executable], ["ipykernel install --sys-prefix", "remove"]),
     (kernel_of_another_python, KERNEL, [sys.executable], ["python -m ipykernel install --sys-prefix"]),
     (cache_in_a_file, CACHE, ["file"], ["CLIP_UNLEARN_CACHE"]),
+    (cache_of_somebody_else, CACHE, ["not yours"], ["CLIP_UNLEARN_CACHE"]),
     (full_disk, CACHE, ["0.4 GB free"], ["CLIP_UNLEARN_CACHE"]),
     (little_memory, MEMORY, ["2.9 GB free"], ["close other programs"]),
 ]
@@ -330,7 +341,8 @@ def by_name() -> tuple:
 
 
 def by_address() -> tuple:
-    socket.create_connection(("192.0.2.1", 80))
+    with socket.socket() as plain:
+        plain.connect(("192.0.2.1", 80))
 
 
 def by_stealth() -> tuple:
@@ -373,13 +385,13 @@ def test_this_machine_is_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_as_a_file_it_runs_where_torch_does_not(tmp_path: Path) -> None:
-    (tmp_path / "torch.py").write_text('raise ImportError("libtorch is broken")')
+    (tmp_path / "torch.py").write_text('import sys; raise ImportError(f"broken {sys.path[0]}")')
     command = [sys.executable, str(ROOT / "clip_unlearn" / "check.py")]
     done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)}, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert "[OK]   Python is new enough" in done.stdout
-    assert f"[FAIL] {TORCH}: ImportError: libtorch is broken\n       mend: python -m pip install" in done.stdout
+    assert f"[FAIL] {TORCH}: ImportError: broken {ROOT}\n       mend: python -m pip install" in done.stdout
     assert re.search(r"\n\d checks failed; mend them from the top.\n$", done.stdout)
 
 
@@ -395,11 +407,13 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A hub on this machine that refuses every request, which is an answer."""
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
+    """A hub on this machine that refuses every request, which is an answer; yields what it was asked."""
+    asked: list[str] = []
 
     class Refuses(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            asked.append(self.path)
             self.send_error(403)
 
         def log_message(self, *_) -> None:
@@ -409,7 +423,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("no_proxy", "*")
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    yield
+    yield asked
     server.shutdown()
     server.server_close()
 
@@ -429,9 +443,11 @@ def exit_of(*arguments: str) -> int:
         ("hf-hub:someone/some-clip", ("hf-hub:someone/some-clip", None, "cpu")),
     ],
 )
-def test_prefetch_loads_the_model_once(spec: str, call: tuple, loaded: list, hub: None, capsys) -> None:
+def test_prefetch_asks_the_hub_and_loads_the_model_once(
+    spec: str, call: tuple, loaded: list, hub: list, capsys
+) -> None:
     assert exit_of("--prefetch", spec) == 0
-    assert loaded == [call]
+    assert loaded == [call] and len(hub) == 1
     assert spec in capsys.readouterr().out
 
 
