@@ -15,7 +15,7 @@ from .widgets import LiveFigure, Panel, View, choice
 
 PRICE = ("retained", "same_class")
 EVERYWHERE = "all domains"
-SEES_COLORS = dict(zip(SEES, ("0.6", *sns.color_palette("colorblind")[4:7]), strict=True))
+SEES_COLORS = dict(zip(SEES, ("0.6", sns.color_palette("colorblind")[4], "#7b4b12", "black"), strict=True))
 
 
 def order(methods: Sequence[str]) -> list[str]:

@@ -47,13 +47,11 @@ def pixel_features(clip: Clip, pixels: Tensor) -> Tensor:
 
 def _tiles(part: plt.Figure, rows: int, columns: int) -> list[tuple]:
     """(axes, image, text beneath) of each place; the blank text holds its room in the layout."""
-    tiles, style = [], {"xycoords": "axes fraction", "ha": "center", "va": "top", "fontsize": 9}
-    for ax in part.subplots(
-        rows, columns, squeeze=False, subplot_kw={"frame_on": False, "xticks": (), "yticks": ()}
-    ).flat:
-        image = ax.imshow(torch.ones(2, 2, 3), interpolation="nearest")  # the quickest to draw
-        tiles.append((ax, image, ax.annotate(" ", (0.5, -0.03), **style)))
-    return tiles
+    out, at = [], {"xycoords": "axes fraction", "ha": "center", "va": "top", "fontsize": 9}
+    for ax in part.subplots(rows, columns, squeeze=False).flat:
+        ax.axis("off")
+        out.append((ax, ax.imshow(torch.ones(2, 2, 3), interpolation="nearest"), ax.annotate(" ", (0.5, -0.03), **at)))
+    return out
 
 
 def _put(tile: tuple, x: Path | Tensor, caption: str) -> None:

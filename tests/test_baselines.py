@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,15 @@ SEEING = [name for name, b in BASELINES.items() if b.sees == DATA]
 ADDED = [name for name, b in BASELINES.items() if b.factors is not None]
 GRID = ConceptGrid(["cat", "dog", "house", "cup"], ["art painting", "photo", "sketch"])
 C, K, D, d = 4, 3, 24, 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The matrices are tiny: on a busy machine threads wait for each other far longer than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

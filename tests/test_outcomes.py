@@ -106,7 +106,9 @@ def test_every_domain_is_measured_as_the_panel_measures_it(setting: Setting) -> 
     free = halves(setting)[0]
     row = frame.iloc[0]
     edit = fit_edit(free.prototypes, ForgetRequest(domains=[row["domain"]]), row["method"])
-    assert row["forget"] == pytest.approx(measure(free, edit, 1.0).groups["forget"])
+    start, end = (measure(free, edit, x).groups for x in (0.0, 1.0))
+    assert row["forget"] == pytest.approx(end["forget"])
+    assert row["retained"] == pytest.approx(100 * (end["retained"] - start["retained"]))
     assert [ax.get_title() for ax in ceiling(frame).axes] == ["forget", "top answer struck off"]
 
 

@@ -1,0 +1,87 @@
+"""The pictures of notebooks 08 and 09 show the numbers of the frames they are given."""
+
+from __future__ import annotations
+
+import pytest
+
+from clip_unlearn import Clip, ForgetRequest, Prototypes, Setting, all_requests, fit_edit, make_task
+from clip_unlearn.attacks import attack_panel, dumbbells, found, row
+from clip_unlearn.audit import audit
+from clip_unlearn.baselines import BASELINES, compare
+from clip_unlearn.comparison import comparison_panel, order, overview
+from clip_unlearn.datasets import Features
+
+METHODS = ["oblique", "random-subspace", "null-space"]
+
+
+@pytest.fixture(scope="module")
+def setting(clip: Clip, prototypes: Prototypes, features: Features) -> Setting:
+    return Setting(clip, prototypes, make_task(clip, prototypes.grid, features), None, 0.0)
+
+
+@pytest.fixture(scope="module")
+def frame(setting: Setting):
+    requests = [ForgetRequest([c], [d]) for c in ("dog", "house") for d in ("photo", "sketch")]
+    return compare(setting, requests, METHODS, progress=False)
+
+
+def test_methods_come_in_the_order_of_the_registry() -> None:
+    assert order(METHODS) == [name for name in BASELINES if name in METHODS]
+    assert set(order(METHODS)) == set(METHODS)
+
+
+def test_the_overview_shows_mean_and_worst(frame) -> None:
+    left = overview(frame, "all").axes[0]
+    for y, name in enumerate(order(METHODS)):
+        values = 100 * frame[frame["method"] == name]["forget"]
+        line, dot = (ln for ln in left.lines if list(ln.get_ydata())[0] == y and ln.get_color() != "0.93")
+        assert list(line.get_xdata()) == pytest.approx([values.mean(), values.max()])
+        assert list(dot.get_xdata()) == pytest.approx([values.mean()])
+
+
+def test_the_panel_shows_the_request_that_was_picked(frame) -> None:
+    panel = comparison_panel(frame, "dog", "sketch")
+    rows = frame.set_index(["request", "method"])["forget"]
+    before = panel.image.value
+    for class_, domain in (("dog", "sketch"), ("house", "photo")):
+        panel.set(**{"class": class_, "domain": domain})
+        assert panel.numbers == pytest.approx({m: rows[f"{class_} in {domain}", m] for m in METHODS})
+        assert f"{class_} in {domain}" in panel.line.value
+    panel.set(**{"class": "dog", "domain": "sketch"})
+    assert panel.image.value == before
+
+
+def test_a_global_request_is_picked_as_all_domains(setting: Setting) -> None:
+    everywhere = compare(setting, all_requests(setting.prototypes.grid, "global"), ["oblique"], progress=False)
+    assert comparison_panel(everywhere, "dog").values == {"class": "dog", "domain": "all domains"}
+
+
+@pytest.fixture(scope="module")
+def audits(setting: Setting):
+    edit = fit_edit(setting.prototypes, ForgetRequest(["dog"]))
+    return {x: audit(setting, edit, x) for x in (0.0, 1.0)}
+
+
+def test_what_an_audit_found_has_one_row_a_check_and_no_controls(audits) -> None:
+    rows = found(audits[1.0].frame)
+    assert rows.index.is_unique and "prompts" in rows.index and "similarity" not in rows.index
+    frame = audits[1.0].frame
+    assert rows.loc["prompts", "after"] == frame[frame["check"] == "prompts"]["after"].iloc[0]
+
+
+def test_the_pictures_of_an_audit_name_every_attack(audits) -> None:
+    names = list(found(audits[1.0].frame).index)
+    labels = [t.get_text() for t in dumbbells(audits[1.0].frame, "title").axes[0].get_yticklabels()]
+    assert labels == names
+    assert len(row(audits, "title").axes) == 2
+
+
+def test_the_attack_panel_follows_strength_and_shots(audits) -> None:
+    shots = [n for n in found(audits[1.0].frame).index if n.startswith("relearning")]
+    if not shots:
+        pytest.skip("the tiny image folder has too few images a cell for a shot")
+    panel = attack_panel(audits, "dog")
+    for strength in audits:
+        panel.controls["strength"].value = strength
+        assert panel.numbers["prompts"] == found(audits[strength].frame).loc["prompts", "after"]
+        assert audits[strength].verdict in panel.line.value
