@@ -34,7 +34,7 @@ def test_the_overview_shows_mean_and_worst(frame) -> None:
     left = overview(frame, "all").axes[0]
     for y, name in enumerate(order(METHODS)):
         values = 100 * frame[frame["method"] == name]["forget"]
-        line, dot = (ln for ln in left.lines if list(ln.get_ydata())[0] == y and ln.get_color() != "0.93")
+        line, dot = (ln for ln in left.lines if next(iter(ln.get_ydata())) == y and ln.get_color() != "0.93")
         assert list(line.get_xdata()) == pytest.approx([values.mean(), values.max()])
         assert list(dot.get_xdata()) == pytest.approx([values.mean()])
 

@@ -65,7 +65,16 @@ def test_environment_installs_what_pyproject_names_and_nothing_else(environment:
 def test_every_import_is_declared_or_comes_with_what_is(pyproject: dict) -> None:
     """The packages of the design card, and what they bring (PIL and torchvision come with open_clip_torch)."""
     brought = {"PIL", "numpy", "pandas", "matplotlib", "safetensors", "torchvision", "tqdm", "click", "nbconvert"}
-    brought |= {"nbformat", "nbclient", "IPython", "jupyter_client", "huggingface_hub", "traitlets", "packaging", "psutil"}
+    brought |= {
+        "nbformat",
+        "nbclient",
+        "IPython",
+        "jupyter_client",
+        "huggingface_hub",
+        "traitlets",
+        "packaging",
+        "psutil",
+    }
     declared = {
         re.match(r"[\w-]+", d)[0].replace("open_clip_torch", "open_clip") for d in pyproject["project"]["dependencies"]
     }
