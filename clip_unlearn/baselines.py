@@ -20,7 +20,7 @@ from .analysis import Setting
 from .concepts import ForgetRequest
 from .datasets import Features
 from .errors import InputError
-from .evaluate import GROUPS, Task, evaluate
+from .evaluate import GROUPS, Task, evaluate, halves
 from .nullspace import Factors
 from .prototypes import Prototypes
 from .unlearn import ProjectionEdit, check_strength, fit_edit
@@ -153,7 +153,7 @@ class Baseline:
         if self.factors in (random_subspace, relabel):  # another draw for each request
             settings.setdefault("seed", seed + 1000 * int(mask.flatten().nonzero()[0]))
         if self.sees == DATA and (images is None or not mask[images.class_of, images.domain_of].any()):
-            raise InputError(f'method "{self.name}" sees {DATA}, and got no image of {request}: see `halves`.')
+            raise InputError(f'method "{self.name}" sees {DATA}, and got no image of {request}: see `evaluate.halves`.')
         factors = self.factors(p, mask, *([images] if self.sees == DATA else []), **settings)
         return ProjectionEdit(request, self.name, {"visual": factors})
 
@@ -177,20 +177,6 @@ _ALL = (
     Baseline("leace", leace, DATA, "Belrose et al., NeurIPS 2023, arXiv 2306.03819", "no linear probe finds the label"),
 )
 BASELINES = {b.name: b for b in _ALL}
-
-
-def halves(task: Task, seed: int = 0) -> tuple[Task, Task]:
-    """(to fit on, to measure on): disjoint halves of every cell; the odd image is measured."""
-    x = task.images
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
-    cell, fit = (x.class_of * task.grid.shape[1] + x.domain_of)[order], torch.zeros(len(x), dtype=torch.bool)
-    for own in (order[cell == c] for c in cell.unique()):
-        fit[own[: len(own) // 2]] = True
-    parts = [
-        replace(x, f=x.f[i], class_of=x.class_of[i], domain_of=x.domain_of[i], paths=tuple(x.paths[j] for j in i))
-        for i in (fit.nonzero().flatten(), (~fit).nonzero().flatten())
-    ]
-    return replace(task, images=parts[0]), replace(task, images=parts[1])
 
 
 def compare(

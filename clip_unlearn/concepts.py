@@ -10,6 +10,8 @@ import torch
 
 from .errors import InputError
 
+ALL_DOMAINS = "all domains"  # how a request without domains is spelt out
+
 # Prompts that build prototypes. "{class}" and "{domain}" are filled with each class word and domain word.
 CELL_TEMPLATES = ("a {domain} of a {class}", "a {domain} of the {class}", "a {class} in a {domain}")
 CLASS_TEMPLATES = ("a {class}", "the {class}", "an image of a {class}", "this is a {class}")
@@ -194,7 +196,7 @@ class ForgetRequest:
 
     def __str__(self) -> str:
         what = "everything" if self.classes is None else ", ".join(self.classes)
-        return f"{what} in {'all domains' if self.domains is None else ', '.join(self.domains)}"
+        return f"{what} in {ALL_DOMAINS if self.domains is None else ', '.join(self.domains)}"
 
 
 def all_requests(grid: ConceptGrid, paradigm: str) -> list[ForgetRequest]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -57,6 +57,13 @@ class Features:
 
     def __len__(self) -> int:
         return len(self.f)
+
+    def only(self, index: Tensor) -> Features:
+        """The images at index (m,), in that order."""
+        paths = tuple(self.paths[i] for i in index.tolist())
+        return replace(
+            self, f=self.f[index], class_of=self.class_of[index], domain_of=self.domain_of[index], paths=paths
+        )
 
 
 def open_images(root: str | Path) -> ImageSet:

@@ -6,7 +6,7 @@ Images are encoded once; everything here is matrix products on their features, s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
@@ -90,6 +90,18 @@ def group_masks(mask: Tensor, images: Features) -> dict[str, Tensor | None]:
         "same_class": rows[images.class_of] & ~forget if specific else None,
         "same_domain": columns[images.domain_of] & ~forget if specific else None,
     }
+
+
+def halves(task: Task, seed: int = 0) -> tuple[Task, Task]:
+    """(to fit or choose on, to measure on): disjoint random halves of every cell; the odd image is measured."""
+    images = task.images
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    cell = (images.class_of * task.grid.shape[1] + images.domain_of)[order]
+    first = torch.zeros(len(images), dtype=torch.bool)
+    for c in cell.unique():
+        own = order[cell == c]
+        first[own[: len(own) // 2]] = True
+    return tuple(replace(task, images=images.only(part.nonzero().flatten())) for part in (first, ~first))
 
 
 def harmonic(retained: float, forget: float) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tiny import CLASSES, DOMAINS, REQUESTS, write_folder, write_images
 
-from clip_unlearn import Clip, ConceptGrid, ForgetRequest, Prototypes, Synthesis, load_clip
+from clip_unlearn import Clip, ConceptGrid, ForgetRequest, Prototypes, Setting, Synthesis, load_clip, make_task
 from clip_unlearn.datasets import Features, ImageSet, encode, open_images
 from clip_unlearn.prototypes import synthesize_prototypes
 
@@ -112,6 +112,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
 def features(clip: Clip, images: ImageSet) -> Features:
     """Its images, encoded."""
     return encode(clip, images, progress=False, cache=False)
+
+
+@pytest.fixture(scope="session")
+def setting(clip: Clip, prototypes: Prototypes, features: Features) -> Setting:
+    """CLIP, prototypes and encoded images in one, as the notebooks use them."""
+    return Setting(clip, prototypes, make_task(clip, prototypes.grid, features), None, 0.0)
 
 
 @pytest.fixture(params=REQUESTS)

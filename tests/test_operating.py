@@ -10,30 +10,20 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from clip_unlearn import Clip, ForgetRequest, Prototypes, Setting, evaluate, fit_edit, make_task
-from clip_unlearn.datasets import Features
-from clip_unlearn.evaluate import classifier
+from clip_unlearn import ForgetRequest, Setting, evaluate, fit_edit
+from clip_unlearn.evaluate import classifier, halves
 from clip_unlearn.operating import (
-    EVERYWHERE,
     RULES,
     STEPS,
     budget_rule,
     chance_rule,
     choose,
     every_choice,
-    half,
     image_curve,
     measure_at,
-    operating_panel,
     prototype_curve,
     residual_rule,
-    similarity_row,
 )
-
-
-@pytest.fixture(scope="module")
-def setting(clip: Clip, prototypes: Prototypes, features: Features) -> Setting:
-    return Setting(clip, prototypes, make_task(clip, prototypes.grid, features), None, 0.0)
 
 
 def frame(**columns: list[float]) -> pd.DataFrame:
@@ -126,7 +116,7 @@ def test_every_request_gets_every_rule_and_its_own_row(setting: Setting) -> None
 
 
 def test_what_chose_and_what_measures_share_no_image(setting: Setting) -> None:
-    first, second = half(setting.task, 0), half(setting.task, 1)
+    first, second = halves(setting.task)
     paths = set(first.images.paths), set(second.images.paths)
     assert not paths[0] & paths[1] and paths[0] | paths[1] == set(setting.task.images.paths)
     cells = [set(zip(t.images.class_of.tolist(), t.images.domain_of.tolist(), strict=True)) for t in (first, second)]
@@ -136,37 +126,3 @@ def test_what_chose_and_what_measures_share_no_image(setting: Setting) -> None:
     full = table[(table["rule"] == "full") & (table["request"] == "dog in all domains")].iloc[0]
     edit = fit_edit(p, ForgetRequest(["dog"]))
     assert full["own"] == pytest.approx(image_curve(p, edit, second).loc[1.0, "own"])
-
-
-# ---- figures
-
-
-def test_the_panel_shows_the_row_of_the_curve_where_its_marker_stands(setting: Setting) -> None:
-    panel = operating_panel(setting, "dog", "sketch")
-    p, pictures = setting.prototypes, {panel.image.value}
-    edit = fit_edit(p, ForgetRequest(["dog"], ["sketch"]))
-    curve = image_curve(p, edit, setting.task)
-    for strength in (0.0, 0.4):
-        panel.slider.value = strength
-        pictures.add(panel.image.value)
-        assert {k: panel.numbers[k] for k in curve} == pytest.approx(curve.loc[strength].to_dict(), nan_ok=True)
-    assert {k: panel.numbers[k] for k in RULES} == pytest.approx(choose(p, edit, curve), nan_ok=True)
-    panel.controls["domain"].value = EVERYWHERE
-    pictures.add(panel.image.value)
-    assert len(pictures) == 4 and "same_class" not in panel.numbers
-
-
-def test_the_panel_refuses_a_cell_without_images_and_recovers(setting: Setting) -> None:
-    panel = operating_panel(setting, "dog", "art painting")
-    panel.controls["class"].value = "cat"
-    assert "no readable image of cat in art painting" in panel.line.value
-    panel.controls["class"].value = "dog"
-    assert "no readable image" not in panel.line.value and panel.numbers["H"] >= 0
-
-
-def test_each_histogram_holds_every_pair(setting: Setting) -> None:
-    figure = similarity_row(setting, fit_edit(setting.prototypes, ForgetRequest(["dog"])), (0.0, 1.0))
-    for ax in figure.axes:
-        assert len(ax.patches) == 2
-        for patch in ax.patches:
-            assert patch.get_data().values.sum() == pytest.approx(100)

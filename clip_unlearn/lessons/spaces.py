@@ -15,14 +15,16 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from .analysis import Setting
-from .datasets import Features
-from .errors import InputError
-from .models import Clip
-from .plots import ACCURACY, COLORS, WRONG
-from .widgets import LiveFigure, Panel, View, choice
+from ..analysis import Setting
+from ..concepts import ALL_DOMAINS
+from ..datasets import Features
+from ..errors import InputError
+from ..models import Clip
+from ..plots import ACCURACY, COLORS, WRONG
+from ..widgets import LiveFigure, Panel, View, choice
 
-EVERYWHERE, TEXT, REAL, GRID = "all domains", "the text", "the real mean", ("class", "domain")
+TEXT, REAL = "the text", "the real mean"
+GRID = ("class", "domain")
 
 
 def cell_means(x: Tensor, images: Features, shape: tuple[int, int]) -> Tensor:
@@ -120,13 +122,13 @@ def unseen(clip: Clip, prompt: str) -> list[str]:
     return [word for word in prompt.split() if not table[clip.tokenizer([word])[0]].any(1).all()]
 
 
-def matches(setting: Setting, prompt: str, domain: str = EVERYWHERE) -> tuple[Tensor, Tensor]:
+def matches(setting: Setting, prompt: str, domain: str = ALL_DOMAINS) -> tuple[Tensor, Tensor]:
     """Indices (n,) of a domain's pictures and their cosines with a prompt, best first; InputError if it is blank."""
     if not prompt.strip():
         raise InputError("the prompt is empty: type what to look for, such as: a sketch of a dog")
     p, images = setting.prototypes, setting.task.images
     t = normalize(setting.clip.text_features([prompt])[0] @ p.W_text, dim=0)
-    here = images.domain_of >= 0 if domain == EVERYWHERE else images.domain_of == p.grid.domain_index(domain)
+    here = images.domain_of >= 0 if domain == ALL_DOMAINS else images.domain_of == p.grid.domain_index(domain)
     cosine, order = (normalize(images.f[here] @ p.W, dim=-1) @ t).sort(descending=True)
     return here.nonzero()[order, 0], cosine
 
@@ -163,7 +165,7 @@ def prompt_panel(setting: Setting, prompt: str, domain: str) -> Panel:
         return View(figure, {"best": cosine[0].item(), **mean}, text)
 
     box = w.Text(prompt, description="prompt", continuous_update=False, layout=w.Layout(width="380px"))
-    where = choice("domain", [EVERYWHERE, *setting.task.grid.domains], domain)
+    where = choice("domain", [ALL_DOMAINS, *setting.task.grid.domains], domain)
     return Panel(draw, {"prompt": box, "domain": where}, "Cosine of each class with a prompt, and the best pictures")
 
 

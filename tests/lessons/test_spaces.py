@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch.nn.functional import cosine_similarity, normalize
 
-from clip_unlearn import Clip, ConceptGrid, Prototypes, Setting, Synthesis, load_clip, make_task, synthesize_prototypes
+from clip_unlearn import Clip, ConceptGrid, Setting, Synthesis, load_clip, synthesize_prototypes
 from clip_unlearn.concepts import UnknownNameError
 from clip_unlearn.datasets import Features
 from clip_unlearn.errors import InputError
-from clip_unlearn.spaces import (
-    EVERYWHERE,
+from clip_unlearn.lessons.spaces import (
+    ALL_DOMAINS,
     REAL,
     TEXT,
     cell_means,
@@ -34,11 +34,6 @@ from clip_unlearn.spaces import (
     unseen,
 )
 from clip_unlearn.widgets import png
-
-
-@pytest.fixture(scope="module")
-def setting(clip: Clip, prototypes: Prototypes, features: Features) -> Setting:
-    return Setting(clip, prototypes, make_task(clip, prototypes.grid, features), None, 0.0)
 
 
 @pytest.fixture
@@ -101,7 +96,7 @@ def test_matches_are_the_cosines_of_that_domain_best_first(setting: Setting) -> 
     assert (cosine.diff() <= 0).all()
     sketches = (images.domain_of == p.grid.domain_index("sketch")).nonzero().flatten()
     assert index.sort().values.equal(sketches)
-    assert len(matches(setting, "a dog", EVERYWHERE)[0]) == len(images)
+    assert len(matches(setting, "a dog", ALL_DOMAINS)[0]) == len(images)
 
 
 def test_a_blank_prompt_and_an_unknown_domain_are_named(setting: Setting) -> None:
@@ -129,20 +124,20 @@ def test_the_prompt_panel_shows_the_mean_of_each_class(setting: Setting) -> None
 
 
 def test_the_prompt_panel_redraws_leaves_no_trace_and_forgives_a_blank_prompt(setting: Setting) -> None:
-    panel = prompt_panel(setting, "a dog", EVERYWHERE)
+    panel = prompt_panel(setting, "a dog", ALL_DOMAINS)
     first = panel.image.value
     panel.controls["domain"].value = "art painting"  # fewer pictures than places, and a class without any
     second = panel.image.value
     panel.controls["prompt"].value = " "
     assert "the prompt is empty" in panel.line.value and panel.numbers == {}
-    panel.set(prompt="a dog", domain=EVERYWHERE)
+    panel.set(prompt="a dog", domain=ALL_DOMAINS)
     assert panel.image.value == first != second
 
 
 def test_what_is_typed_is_shown_as_text_not_as_markup(setting: Setting, make_folder) -> None:
     clip = load_clip(make_folder("vit"), device="cpu")
     clip.model.token_embedding.weight[clip.tokenizer(["<img>"])[0, 1:4]] = 0
-    panel = prompt_panel(Setting(clip, setting.prototypes, setting.task, None, 0.0), "a <img>", EVERYWHERE)
+    panel = prompt_panel(Setting(clip, setting.prototypes, setting.task, None, 0.0), "a <img>", ALL_DOMAINS)
     assert "&lt;img&gt;" in panel.line.value and "<img>" not in panel.line.value
 
 

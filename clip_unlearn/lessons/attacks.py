@@ -9,9 +9,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from .audit import SHOTS, Audit
-from .plots import COLORS
-from .widgets import LiveFigure, Panel, View
+from ..audit import SHOTS, Audit
+from ..errors import InputError
+from ..plots import COLORS
+from ..widgets import LiveFigure, Panel, View
 
 AFTER = COLORS["forget"]
 
@@ -60,6 +61,9 @@ def attack_panel(audits: Mapping[float, Audit], title: str) -> Panel:
     """A panel over audits made beforehand, by strength: each attack as a bar; the shots of relearning are a choice."""
     every = found(next(iter(audits.values())).frame).index
     names = [n for n in every if not n.startswith("relearning")]
+    shots_measured = [k for k in SHOTS if f"relearning from {k}" in every]
+    if not shots_measured:
+        raise InputError(f"no cell has more than {min(SHOTS)} image to relearn from: take more images of each cell.")
     figure = LiveFigure(figsize=(9, 3.6), dpi=88, layout="constrained")
     ax = figure.subplots()
     bars = ax.barh([*names, "relearning"], [0.0] * (len(names) + 1), color=AFTER)
@@ -85,6 +89,7 @@ def attack_panel(audits: Mapping[float, Audit], title: str) -> Panel:
     style = {"description_width": "initial"}
     strength = w.SelectionSlider(options=list(audits), value=max(audits), description="strength", style=style)
     strength.continuous_update = False
-    shots = w.SelectionSlider(options=list(SHOTS), value=SHOTS[1], description="shots", style=style)
+    few = shots_measured[len(shots_measured) // 2]
+    shots = w.SelectionSlider(options=shots_measured, value=few, description="shots", style=style)
     shots.continuous_update = False
     return Panel(draw, {"strength": strength, "shots": shots}, f"{title}: what each attack finds")

@@ -5,16 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clip_unlearn import Clip, ForgetRequest, Prototypes, Setting, evaluate, make_task
-from clip_unlearn.datasets import Features
+from clip_unlearn import ForgetRequest, Setting, evaluate
 from clip_unlearn.errors import InputError
 from clip_unlearn.evaluate import group_masks, predict
-from clip_unlearn.scenes import measure, pictures, strength_panel
-
-
-@pytest.fixture(scope="module")
-def setting(clip: Clip, prototypes: Prototypes, features: Features) -> Setting:
-    return Setting(clip, prototypes, make_task(clip, prototypes.grid, features), None, 0.0)
+from clip_unlearn.lessons.scenes import measure, pictures, strength_panel
 
 
 def test_the_numbers_are_those_of_evaluate(setting: Setting, request_of: ForgetRequest) -> None:

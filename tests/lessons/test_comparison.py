@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from clip_unlearn import Clip, ForgetRequest, Prototypes, Setting, all_requests, fit_edit, make_task
-from clip_unlearn.attacks import attack_panel, dumbbells, found, row
+from clip_unlearn import ForgetRequest, Setting, all_requests, fit_edit
 from clip_unlearn.audit import audit
 from clip_unlearn.baselines import BASELINES, compare
-from clip_unlearn.comparison import comparison_panel, order, overview
-from clip_unlearn.datasets import Features
+from clip_unlearn.lessons.attacks import attack_panel, dumbbells, found, row
+from clip_unlearn.lessons.comparison import comparison_panel, order, overview
 
 METHODS = ["oblique", "random-subspace", "null-space"]
-
-
-@pytest.fixture(scope="module")
-def setting(clip: Clip, prototypes: Prototypes, features: Features) -> Setting:
-    return Setting(clip, prototypes, make_task(clip, prototypes.grid, features), None, 0.0)
 
 
 @pytest.fixture(scope="module")

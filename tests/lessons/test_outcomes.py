@@ -10,19 +10,19 @@ import torch
 from clip_unlearn import Clip, ForgetRequest, Prototypes, Setting, fit_edit, make_task
 from clip_unlearn.datasets import Features
 from clip_unlearn.errors import InputError
-from clip_unlearn.outcomes import (
+from clip_unlearn.lessons.outcomes import (
     ceiling,
     every_domain,
     every_pair,
-    halves,
     neighbours,
+    oracle,
     paradigms,
     score_histogram,
     shear,
     struck_off,
     variance_parts,
 )
-from clip_unlearn.scenes import measure
+from clip_unlearn.lessons.scenes import measure
 
 
 @pytest.fixture(scope="module")
@@ -67,23 +67,23 @@ def test_no_linear_map_closes_the_gap_between_two_classes_in_one_domain_alone() 
 
 
 def test_the_halves_share_no_image_and_the_oracle_is_measured_on_what_it_did_not_see(setting: Setting) -> None:
-    free, oracle = halves(setting)
+    free, seeing = oracle(setting)
     C, K = setting.prototypes.grid.shape
-    held = set(oracle.task.images.paths)
-    assert free.task is oracle.task and len(held) == C * K * 2
+    held = set(seeing.task.images.paths)
+    assert free.task is seeing.task and len(held) == C * K * 2
     assert torch.equal(free.prototypes.visual, setting.prototypes.visual)
     images = setting.task.images
     for c, k in ((0, 0), (2, 1)):
         own = (images.class_of == c) & (images.domain_of == k)
         seen = own & torch.tensor([p not in held for p in images.paths])
-        assert torch.equal(oracle.prototypes.visual[c, k], images.f[seen]) and seen.sum() == 2
+        assert torch.equal(seeing.prototypes.visual[c, k], images.f[seen]) and seen.sum() == 2
 
 
 def test_unequal_cells_are_refused(setting: Setting) -> None:
     images = setting.task.images
     short = Features(images.f[1:], images.class_of[1:], images.domain_of[1:], images.paths[1:])
     with pytest.raises(InputError, match="different numbers of images"):
-        halves(replace(setting, task=replace(setting.task, images=short)))
+        oracle(replace(setting, task=replace(setting.task, images=short)))
 
 
 def test_redirect_leaves_the_order_of_the_other_classes_as_it_was(setting: Setting) -> None:
@@ -101,9 +101,9 @@ def test_redirect_leaves_the_order_of_the_other_classes_as_it_was(setting: Setti
 
 
 def test_every_domain_is_measured_as_the_panel_measures_it(setting: Setting) -> None:
-    frame = every_domain(dict(zip(("text", "oracle"), halves(setting), strict=True)), ["redirect", "null-space"])
+    frame = every_domain(dict(zip(("text", "oracle"), oracle(setting), strict=True)), ["redirect", "null-space"])
     assert len(frame) == 2 * 2 * 3
-    free = halves(setting)[0]
+    free = oracle(setting)[0]
     row = frame.iloc[0]
     edit = fit_edit(free.prototypes, ForgetRequest(domains=[row["domain"]]), row["method"])
     start, end = (measure(free, edit, x).groups for x in (0.0, 1.0))

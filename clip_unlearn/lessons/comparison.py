@@ -9,18 +9,22 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .baselines import BASELINES, SEES
-from .plots import COLORS, LABELS
-from .widgets import LiveFigure, Panel, View, choice
+from ..baselines import BASELINES, SEES
+from ..plots import COLORS, LABELS
+from ..widgets import LiveFigure, Panel, View, choice
 
 PRICE = ("retained", "same_class")
-EVERYWHERE = "all domains"
 SEES_COLORS = dict(zip(SEES, ("0.6", sns.color_palette("colorblind")[4], "#7b4b12", "black"), strict=True))
 
 
 def order(methods: Sequence[str]) -> list[str]:
     """Methods as the registry lists them: who sees least first."""
     return [name for name in BASELINES if name in set(methods)]
+
+
+def _prices(frame: pd.DataFrame) -> list[str]:
+    """The groups that should stay and that this frame has: "same_class" is measured for single cells alone."""
+    return [name for name in PRICE if name in frame and frame[name].notna().any()]
 
 
 def _axes(figure: Figure, methods: Sequence[str], prices: Sequence[str]) -> tuple[Axes, Axes]:
@@ -49,7 +53,7 @@ def _axes(figure: Figure, methods: Sequence[str], prices: Sequence[str]) -> tupl
 
 def overview(frame: pd.DataFrame, title: str) -> Figure:
     """Mean (dot) and worst request (end of the line) of every method in a frame of `baselines.compare`."""
-    methods, prices = order(frame["method"]), [name for name in PRICE if name in frame and frame[name].notna().any()]
+    methods, prices = order(frame["method"]), _prices(frame)
     figure = Figure(figsize=(10.5, 1.3 + 0.3 * len(methods)), layout="constrained")
     left, right = _axes(figure, methods, prices)
     groups = frame.groupby("method")
@@ -67,9 +71,10 @@ def comparison_panel(frame: pd.DataFrame, class_: str = "", domain: str = "") ->
     """Pick a request out of a frame of `baselines.compare`: a class in one domain, or in all of them."""
     methods = order(frame["method"])
     figure = LiveFigure(figsize=(10.5, 1.2 + 0.3 * len(methods)), dpi=88, layout="constrained")
-    left, right = _axes(figure, methods, PRICE)
-    dots = {name: (left if name == "forget" else right).plot([], [], "o", color=COLORS[name])[0] for name in COLORS}
-    dots = {name: dots[name] for name in ("forget", *PRICE)}
+    prices = _prices(frame)
+    left, right = _axes(figure, methods, prices)
+    dots = {"forget": left.plot([], [], "o", color=COLORS["forget"])[0]}
+    dots |= {name: right.plot([], [], "o", color=COLORS[name])[0] for name in prices}
     figure.live(*dots.values())
     figure.settle()
     table = frame.set_index(["request", "method"])

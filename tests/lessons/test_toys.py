@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from clip_unlearn import toys
+from clip_unlearn.lessons import toys
 
 EVERYTHING = dict.fromkeys(toys.CLASSES.groups, 1.0)
 

@@ -14,13 +14,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from .analysis import Setting
-from .concepts import ConceptGrid, ForgetRequest, all_requests
-from .errors import InputError
-from .evaluate import classifier, edited_weights, group_masks
-from .plots import COLORS
+from ..analysis import Setting
+from ..concepts import ConceptGrid, ForgetRequest, all_requests
+from ..errors import InputError
+from ..evaluate import classifier, edited_weights, group_masks, halves
+from ..plots import COLORS
+from ..unlearn import ProjectionEdit, fit_edit
 from .scenes import measure
-from .unlearn import ProjectionEdit, fit_edit
 
 
 def paradigms(grid: ConceptGrid, requests: Sequence[ForgetRequest]) -> Figure:
@@ -102,21 +102,19 @@ def score_histogram(scores: Tensor, domain_of: Tensor, domains: Sequence[str]) -
     return grid.set(title="Every image along the domain's detector").figure
 
 
-def halves(setting: Setting) -> tuple[Setting, Setting]:
-    """The setting measured on every second image of a cell, and an oracle whose prototypes are the other, real ones.
+def oracle(setting: Setting, seed: int = 0) -> tuple[Setting, Setting]:
+    """The setting measured on half of its images, and an oracle whose visual prototypes are the other half.
 
     The oracle sees data; it is a ceiling, not a method. Raises InputError unless all cells have equally many images.
     """
-    images, p, (C, K) = setting.task.images, setting.prototypes, setting.prototypes.grid.shape
-    cell = images.class_of * K + images.domain_of
+    p, (seen, held) = setting.prototypes, halves(setting.task, seed)
+    C, K = p.grid.shape
+    cell = seen.images.class_of * K + seen.images.domain_of
     if len(torch.bincount(cell, minlength=C * K).unique()) > 1:
         raise InputError("the cells have different numbers of images; take equally many of each (images_per_cell).")
-    order = cell.argsort(stable=True).reshape(C, K, -1)
-    seen, held = order[..., ::2], order[..., 1::2].flatten()
-    rest = {name: getattr(images, name)[held] for name in ("f", "class_of", "domain_of")}
-    rest = replace(images, paths=tuple(images.paths[i] for i in held.tolist()), **rest)
-    free = replace(setting, task=replace(setting.task, images=rest))
-    return free, replace(free, prototypes=replace(p, visual=images.f[seen]))
+    real = seen.images.f[cell.argsort(stable=True)].reshape(C, K, -1, seen.images.f.shape[1])
+    free = replace(setting, task=held)
+    return free, replace(free, prototypes=replace(p, visual=real))
 
 
 def struck_off(setting: Setting, edit: ProjectionEdit, strength: float = 1.0) -> float:

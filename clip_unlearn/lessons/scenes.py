@@ -12,13 +12,13 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
-from .analysis import Setting, check_measurable
-from .concepts import ForgetRequest
-from .errors import InputError
-from .evaluate import accuracy_grid, edited_weights, group_masks, predict
-from .plots import ACCURACY, COLORS, LABELS, WRONG
-from .unlearn import DEFAULT_METHOD, METHODS, SETTINGS, ProjectionEdit, fit_edit
-from .widgets import LiveFigure, Panel, View, choice, slider
+from ..analysis import Setting, check_measurable
+from ..concepts import ForgetRequest
+from ..errors import InputError
+from ..evaluate import accuracy_grid, edited_weights, group_masks, predict
+from ..plots import ACCURACY, COLORS, LABELS, WRONG
+from ..unlearn import DEFAULT_METHOD, METHODS, SETTINGS, ProjectionEdit, fit_edit
+from ..widgets import LiveFigure, Panel, View, choice, slider
 
 CURVE = tuple(i / 10 for i in range(11))
 

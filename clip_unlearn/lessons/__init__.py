@@ -1,0 +1,1 @@
+"""Pictures and panels of the notebooks; nothing outside this folder needs them."""
