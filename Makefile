@@ -4,12 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: report test nbval test-browser lab lint benchmarks clean help
+.PHONY: report test nbval notebooks test-browser lab lint benchmarks clean help
 
 help:
 	@echo "make report        the main job: forget \"dog\" in sketches on the bundled CLIP, write out/report.html"
 	@echo "make test          everything CI runs, but for the browser"
 	@echo "make nbval         only compare the outputs of the notebooks with what they compute now"
+	@echo "make notebooks     run the notebooks and keep their outputs in place"
 	@echo "make test-browser  move the sliders in JupyterLab; needs a Chromium"
 	@echo "make lab           open the notebooks in JupyterLab"
 	@echo "make benchmarks    speed of the edit, of a strength change, of synthesis"
@@ -40,6 +41,11 @@ nbval: $(READY)
 	cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && export CLIP_UNLEARN_CACHE="$$cache" HF_HUB_OFFLINE=1 && \
 	ls notebooks/*.ipynb | xargs -P 2 -n 1 $(BIN)/python -m pytest -q -p no:cacheprovider --nbval --nbval-current-env \
 	--nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval.cfg
+
+# After a change that moves a number or a picture: run every notebook and keep what it shows now.
+notebooks: $(READY)
+	HF_HUB_OFFLINE=1 $(BIN)/jupyter nbconvert --to notebook --execute --inplace --log-level WARN \
+	--ExecutePreprocessor.store_widget_state=False --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 test-browser: $(VENV)/.browser
 	$(BIN)/python -m pytest -o addopts= -rs -s tests/browser

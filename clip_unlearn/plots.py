@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.core.pylabtools import print_figure
 from IPython.display import display
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -37,8 +38,12 @@ LABELS = {
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Display a figure once, with a text for those who do not see it, and close it."""
-    display(figure, metadata={"image/png": {"alt": alt}})
+    """Display a figure once, with a text for those who do not see it, and close it.
+
+    The picture is made here: IPython makes one of its own accord only after pyplot has drawn something.
+    """
+    bundle = {"image/png": print_figure(figure, base64=True), "text/plain": repr(figure)}
+    display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
     plt.close(figure)
 
 
