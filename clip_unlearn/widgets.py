@@ -6,6 +6,7 @@ fails the cell that moved the control.
 
 from __future__ import annotations
 
+import html
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -92,10 +93,12 @@ class Panel(w.VBox):
         self.image = w.Image(
             format="png", layout=w.Layout(max_width="100%", object_fit="contain", align_self="flex-start")
         )
-        self.image.tooltip = alt
+        # JupyterLab cannot draw an Image that has a tooltip, so what the picture shows is told beside it.
+        told = f'<span role="img" aria-label="{html.escape(alt)}"></span>'
+        described = w.HTML(told, layout=w.Layout(height="0", min_height="0", margin="0"))
         self.line = w.HTML()
         bar = w.HBox(list(self.controls.values()), layout=w.Layout(flex_flow="row wrap", grid_gap="4px 18px"))
-        super().__init__([bar, self.image, self.line])
+        super().__init__([bar, described, self.image, self.line])
         self._hold = False
         for control in self.controls.values():
             control.observe(self._changed, "value")

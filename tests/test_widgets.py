@@ -39,6 +39,12 @@ def test_a_panel_shows_its_first_picture_at_once(panel: Panel) -> None:
     assert panel.numbers == {"value": 0.5} and panel.line.value == "value 0.50 of a"
 
 
+def test_what_the_picture_shows_is_told_to_those_who_do_not_see_it(panel: Panel) -> None:
+    """As text beside it: with a tooltip the picture itself would not be drawn (`make test-browser` looks)."""
+    told = [child.value for child in panel.children if isinstance(child, HTML)]
+    assert panel.image.tooltip is None and any('aria-label="a bar"' in text for text in told)
+
+
 def test_moving_the_slider_changes_the_picture_the_numbers_and_the_line(panel: Panel) -> None:
     before = panel.image.value
     panel.slider.value = 0.75
