@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import ipywidgets as w
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..audit import SHOTS, Audit
@@ -15,30 +16,53 @@ from ..plots import COLORS
 from ..widgets import LiveFigure, Panel, View
 
 AFTER = COLORS["forget"]
+# What an attacker must have, from least to most; a check is of the first kind that names it.
+KINDS = {
+    "words\nalone": ("prompts", "paraphrases", "search"),
+    "words and\nthe weights": ("nearest prototype",),
+    "labelled\nimages": ("nearest mean", "relearning", "linear probe", "domain probe"),
+}
 
 
 def found(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of an audit that look for what was forgotten, one a check: before, after, chance."""
+    """The rows of an audit that look for what was forgotten, one a check, by kind: before, after, chance."""
     rows = frame[frame["where"].isin(("forget", "forgotten domains", "all images")) & (frame["check"] != "similarity")]
-    rows = rows[~rows["reading"].isin(("for comparison", "not measured"))]
-    return rows.drop_duplicates("check").set_index("check")[["before", "after", "chance"]]
+    rows = rows[~rows["reading"].isin(("for comparison", "not measured"))].drop_duplicates("check").set_index("check")
+    ordered = [check for names in KINDS.values() for name in names for check in rows.index if check.startswith(name)]
+    return rows.loc[ordered, ["before", "after", "chance"]]
+
+
+def _separate(ax: Axes, checks: Sequence[str], name: bool = True) -> None:
+    """Lines between the kinds of attack, and at the right what an attacker of each kind must have."""
+    start = 0
+    for kind, names in KINDS.items():
+        count = sum(check.startswith(names) for check in checks)
+        if start and count:
+            ax.axhline(start - 0.5, color="0.8", lw=1, zorder=0)
+        if name and count:
+            place = {"x": 1.02, "y": start + (count - 1) / 2, "transform": ax.get_yaxis_transform()}
+            ax.text(**place, s=kind, va="center", color="0.35", fontsize=10, linespacing=1.1)
+        start += count
 
 
 def dumbbells(frame: pd.DataFrame, title: str) -> Figure:
     """Every attack of an audit: what it found before (hollow), what it finds after (filled), and chance (tick)."""
     rows = found(frame)
-    figure = Figure(figsize=(8.5, 1.2 + 0.32 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(8.5, 1.6 + 0.32 * len(rows)), layout="constrained")
     ax = figure.subplots()
     places = range(len(rows))
     ax.hlines(places, rows["before"], rows["after"], color="0.8", lw=3, zorder=1)
-    ax.scatter(rows["before"], places, s=70, facecolor="white", edgecolor="0.3", lw=1.5, label="before", zorder=2)
-    ax.scatter(rows["after"], places, s=70, color=AFTER, label="after", zorder=3)
+    ax.scatter(rows["before"], places, s=120, facecolor="white", edgecolor="0.3", lw=1.5, label="before", zorder=2)
+    ax.scatter(rows["after"], places, s=50, color=AFTER, label="after", zorder=3)
     ax.scatter(rows["chance"], places, marker="|", s=130, color="0.3", label="chance", zorder=2)
     ax.set_yticks(places, rows.index)
     ax.invert_yaxis()
-    ax.set(xlim=(-0.03, 1.03), xlabel="found (accuracy, or precision of a search)", title=title)
-    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    _separate(ax, rows.index)
+    ax.set(xlim=(-0.03, 1.03), xlabel="found (accuracy, or precision of a search)")
+    ax.set_title(title, pad=26)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=3, frameon=False)
     sns.despine(figure, left=True)
+    ax.tick_params(axis="y", length=0)
     return figure
 
 
@@ -50,6 +74,7 @@ def row(audits: Mapping[float, Audit], title: str) -> Figure:
         rows = found(audit.frame)
         ax.barh(rows.index, rows["after"], color=AFTER)
         ax.scatter(rows["chance"], rows.index, marker="|", s=90, color="0.2", zorder=3)
+        _separate(ax, rows.index, name=ax is axes[-1])
         ax.set(xlim=(0, 1.05), title=f"strength {strength:g}", xlabel="found")
     axes[0].invert_yaxis()
     figure.suptitle(title)
@@ -60,16 +85,17 @@ def row(audits: Mapping[float, Audit], title: str) -> Figure:
 def attack_panel(audits: Mapping[float, Audit], title: str) -> Panel:
     """A panel over audits made beforehand, by strength: each attack as a bar; the shots of relearning are a choice."""
     every = found(next(iter(audits.values())).frame).index
-    names = [n for n in every if not n.startswith("relearning")]
     shots_measured = [k for k in SHOTS if f"relearning from {k}" in every]
     if not shots_measured:
         raise InputError(f"no cell has more than {min(SHOTS)} image to relearn from: take more images of each cell.")
+    names = list(dict.fromkeys("relearning" if n.startswith("relearning") else n for n in every))
     figure = LiveFigure(figsize=(9, 3.6), dpi=88, layout="constrained")
     ax = figure.subplots()
-    bars = ax.barh([*names, "relearning"], [0.0] * (len(names) + 1), color=AFTER)
-    numbers = [ax.text(0, i, "", va="center", fontsize=9) for i in range(len(names) + 1)]
+    bars = ax.barh(names, [0.0] * len(names), color=AFTER)
+    numbers = [ax.text(0, i, "", va="center", fontsize=9) for i in range(len(names))]
     ticks = ax.scatter([0.0] * len(bars), range(len(bars)), marker="|", s=220, color="0.2", zorder=3)
     ax.invert_yaxis()
+    _separate(ax, names)
     ax.set(xlim=(0, 1.1), xlabel="found (accuracy, or precision of a search); the tick is chance", title=title)
     sns.despine(figure)
     figure.live(*bars, *numbers, ticks)
@@ -77,14 +103,14 @@ def attack_panel(audits: Mapping[float, Audit], title: str) -> Panel:
 
     def draw(strength: float, shots: int) -> View:
         rows = found(audits[strength].frame)
-        rows = pd.concat([rows.loc[names], rows.loc[[f"relearning from {shots}"]]])
+        rows = rows.rename({f"relearning from {shots}": "relearning"}).loc[names]
         for bar, number, value in zip(bars, numbers, rows["after"], strict=True):
             bar.set_width(value)
             number.set_text(f" {value:.2f}")
             number.set_x(value)
         ticks.set_offsets([(c, i) for i, c in enumerate(rows["chance"])])
         says = f"<b>strength {strength:g}, {shots} labelled images a cell.</b> {audits[strength].verdict}"
-        return View(figure, dict(zip([*names, "relearning"], rows["after"], strict=True)), says)
+        return View(figure, rows["after"].to_dict(), says)
 
     style = {"description_width": "initial"}
     strength = w.SelectionSlider(options=list(audits), value=max(audits), description="strength", style=style)
