@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from clip_unlearn import ForgetRequest, Setting, all_requests, fit_edit
 from clip_unlearn.audit import audit
-from clip_unlearn.baselines import BASELINES, compare
+from clip_unlearn.baselines import BASELINES, SEES, compare
 from clip_unlearn.lessons.attacks import attack_panel, dumbbells, found, row
-from clip_unlearn.lessons.comparison import comparison_panel, order, overview
+from clip_unlearn.lessons.comparison import comparison_panel, good_enough, order, overview, places, scorecard
+from clip_unlearn.lessons.comparison import row as requests_row
 
 METHODS = ["oblique", "random-subspace", "null-space"]
 
@@ -24,13 +26,53 @@ def test_methods_come_in_the_order_of_the_registry() -> None:
     assert set(order(METHODS)) == set(METHODS)
 
 
+def test_each_method_stands_below_the_heading_of_what_it_sees() -> None:
+    lines, headings = places(list(BASELINES))
+    assert sorted([*lines.values(), *headings.values()]) == list(range(len(lines) + len(headings)))
+    for name, line in lines.items():
+        above = max((y, heading) for heading, y in headings.items() if y < line)
+        assert above[1] == f"sees {BASELINES[name].sees}"
+
+
 def test_the_overview_shows_mean_and_worst(frame) -> None:
     left = overview(frame, "all").axes[0]
-    for y, name in enumerate(order(METHODS)):
+    for name, line in places(METHODS)[0].items():
         values = 100 * frame[frame["method"] == name]["forget"]
-        line, dot = (ln for ln in left.lines if next(iter(ln.get_ydata())) == y and ln.get_color() != "0.93")
-        assert list(line.get_xdata()) == pytest.approx([values.mean(), values.max()])
+        span, dot = (found for found in left.lines if next(iter(found.get_ydata())) == line)
+        assert list(span.get_xdata()) == pytest.approx([values.mean(), values.max()])
         assert list(dot.get_xdata()) == pytest.approx([values.mean()])
+
+
+def test_the_row_shows_each_request(frame) -> None:
+    requests = ["dog in sketch", "house in photo"]
+    for ax, request in zip(requests_row(frame, requests, "two").axes, requests, strict=True):
+        rows = frame[frame["request"] == request].set_index("method").loc[order(METHODS)]
+        (line,) = (found for found in ax.lines if found.get_label() == "to forget")
+        assert ax.get_title() == request and list(line.get_xdata()) == pytest.approx(list(100 * rows["forget"]))
+
+
+def test_the_scorecard_holds_means_worst_cases_and_seconds(frame) -> None:
+    part = frame[frame["method"] != "null-space"]
+    *tables, clock = scorecard({"all": frame, "some": part}).axes
+    for ax, shown in zip(tables, (frame, part), strict=True):
+        words = [text.get_text() for text in ax.texts]
+        for _, rows in shown.groupby("method"):
+            forget, change = 100 * rows["forget"], rows["same_class"]
+            assert f"{round(forget.mean())} ({round(forget.max())})" in words
+            assert f"{round(change.mean())} ({round(change.min())})" in words
+        assert ("not run" in words) == (shown is part)
+    shown = {x for line in clock.lines for x in line.get_xdata()}
+    assert set(pd.concat([frame, part]).groupby("method")["seconds"].median()) <= shown
+
+
+def test_good_enough_names_who_keeps_within_both_limits() -> None:
+    rows = [("oblique", 0.0, -1.0), ("oblique", 0.1, -9.0), ("ccup-ridge", 0.0, -30.0), ("relabel", 0.0, 0.0)]
+    frame = pd.DataFrame(rows, columns=["method", "forget", "same_class"])
+    frame = frame.assign(paradigm="domain-specific", sees=[BASELINES[name].sees for name in frame["method"]])
+    frame = frame.assign(synthesis=0.0, paraphrase=0.0, retained=0.0, H=1.0, seconds=1.0)
+    mean, worst = (good_enough({"cells": frame}, 0.06, 6.0, worst)["cells"] for worst in (False, True))
+    assert mean.to_dict() == dict(zip(SEES, ("none", "none", "oblique", "relabel"), strict=True))
+    assert worst.to_dict() == dict(zip(SEES, ("none", "none", "none", "relabel"), strict=True))
 
 
 def test_the_panel_shows_the_request_that_was_picked(frame) -> None:
