@@ -25,7 +25,7 @@ from .nullspace import Factors
 from .prototypes import Prototypes
 from .unlearn import ProjectionEdit, check_strength, fit_edit
 
-NOTHING, TEXT, PICTURES, DATA = SEES = ("nothing", "text", "text + synthesised pictures", "real images and labels")
+SEES = NOTHING, TEXT, PICTURES, DATA = ("nothing", "text", "text + synthesised pictures", "real images and labels")
 LOGIT_SCALE = 30.0
 # Picked by grid search on the bundled CLIP (halves of seed 1; 16 global requests, 16 cells, relabel 8, and 4 domains)
 # for the least forget accuracy + losses of retained, same class and unrelated: ccup-ridge lam 1..1e4, mu 0..100;
@@ -64,7 +64,8 @@ def uce_ridge(p: Prototypes, mask: Tensor, weight: float = 1.0, lam: float = 0.3
     """
     f = nullspace.unit_features(p.visual, p.W)
     forget, retain = f[mask].flatten(0, 1), f[~mask].flatten(0, 1)
-    h, stays = forget @ p.W, mask.any(1) == mask.any(1).all()  # all classes, where a whole domain goes
+    h = forget @ p.W
+    stays = mask.any(1) == mask.any(1).all()  # all classes, where a whole domain goes
     neutral = normalize(p.class_text[stays].mean(0), dim=0) * h.norm(dim=1).mean()
     w = weight * len(retain) / len(forget)
     X = torch.cat([w**0.5 * forget, retain])
@@ -75,8 +76,9 @@ def uce_ridge(p: Prototypes, mask: Tensor, weight: float = 1.0, lam: float = 0.3
 
 def gradient_ascent(p: Prototypes, mask: Tensor, images: Features, lr: float = 0.01, steps: int = 300) -> Factors:
     """Ascend the cross-entropy of forgotten images in steps of lr |W|, until at most 1 in C is recognised: chance."""
-    gone, W = mask[images.class_of, images.domain_of], p.W.clone().requires_grad_()
+    gone = mask[images.class_of, images.domain_of]
     f, y = images.f[gone], images.class_of[gone]
+    W = p.W.clone().requires_grad_()
     for _ in range(steps):
         logits = LOGIT_SCALE * normalize(f @ W, dim=-1) @ p.class_text.T
         if logits.argmax(1).eq(y).float().mean() <= 1 / len(mask):
@@ -93,9 +95,12 @@ def relabel(
 
     + lam |Delta|^2 / |W|^2. One other label beats uniform or scattered ones: a linear map can learn "these answer X".
     """
-    gone, y = mask[images.class_of, images.domain_of], images.class_of
-    order = [c for c in torch.randperm(len(mask), generator=torch.Generator().manual_seed(seed)) if not mask[c].all()]
-    label = torch.where(gone, torch.where(y == order[0], order[-1], order[0]), y)  # X itself needs another answer
+    y = images.class_of
+    gone = mask[y, images.domain_of]
+    order = torch.randperm(len(mask), generator=torch.Generator().manual_seed(seed))
+    stays = [c for c in order if not mask[c].all()]
+    other = torch.where(y == stays[0], stays[-1], stays[0])  # one answer for all; its own images need another
+    label = torch.where(gone, other, y)
     share = torch.where(gone, weight / gone.sum(), 1 / (~gone).sum())
     W, size = p.W.clone().requires_grad_(), p.W.square().sum()
     solver = torch.optim.LBFGS([W], max_iter=steps, line_search_fn="strong_wolfe")
@@ -115,7 +120,9 @@ def oracle(
     p: Prototypes, mask: Tensor, images: Features, beta: float = 2.0, weight: float = 0.3, lam: float = 0.3
 ) -> Factors:
     """`nullspace.retain_aware` with real images where the prototypes stood: what perfect prototypes would give it."""
-    gone, cells = mask[images.class_of, images.domain_of, None], images.f[:, None, None]  # each image a cell of its own
+    # Each image is handed over as a cell of its own.
+    gone = mask[images.class_of, images.domain_of, None]
+    cells = images.f[:, None, None]
     return nullspace.retain_aware(p.W, p.class_text[images.class_of], cells, gone, beta, weight, lam)
 
 
@@ -126,9 +133,11 @@ def leace(p: Prototypes, mask: Tensor, images: Features) -> Factors:
     would keep the mean of h is left out, as a projection has no bias: every h is shifted alike.
     """
     z = one_hot(images.class_of).double() * mask[images.class_of, images.domain_of, None]
-    h, z = (images.f @ p.W).double(), z[:, z.any(0)] - z[:, z.any(0)].mean(0)
-    cross = (h - h.mean(0)).T @ z
-    left = torch.linalg.pinv((h - h.mean(0)).T @ (h - h.mean(0)), hermitian=True) @ cross
+    z = z[:, z.any(0)]
+    h = (images.f @ p.W).double()
+    h, z = h - h.mean(0), z - z.mean(0)
+    cross = h.T @ z
+    left = torch.linalg.pinv(h.T @ h, hermitian=True) @ cross
     return p.W @ -(left @ torch.linalg.pinv(cross.T @ left, hermitian=True)).float(), cross.T.float()
 
 
@@ -158,8 +167,11 @@ class Baseline:
         return ProjectionEdit(request, self.name, {"visual": factors})
 
 
-_OURS, _CCUP, _UCE = "this package", "CCUP, arXiv 2512.14137", "UCE, Gandikota et al., WACV 2024, arXiv 2308.14761"
-_PAPER, _NEG = "Mishra et al. 2025, arXiv 2512.14113, reconstructed", "Golatkar et al., CVPR 2020, arXiv 1911.04933"
+_OURS = "this package"
+_CCUP = "CCUP, arXiv 2512.14137"
+_PAPER = "Mishra et al. 2025, arXiv 2512.14113, reconstructed"
+_UCE = "UCE, Gandikota et al., WACV 2024, arXiv 2308.14761"
+_NEG = "Golatkar et al., CVPR 2020, arXiv 1911.04933"
 _ALL = (
     Baseline("random-subspace", random_subspace, NOTHING, "control", "project random directions out"),
     Baseline("null-space-text", None, TEXT, _CCUP, "project the forgotten texts out"),
@@ -194,8 +206,10 @@ def compare(
     """
     if unknown := [n for n in methods or () if n not in BASELINES]:
         raise InputError(f'unknown method "{unknown[0]}": {", ".join(BASELINES)}.')
-    requests, strength = [requests] if isinstance(requests, ForgetRequest) else requests, check_strength(strength)
-    (fit, held), threads, rows = halves(setting.task, seed), torch.get_num_threads(), []
+    requests = [requests] if isinstance(requests, ForgetRequest) else requests
+    strength = check_strength(strength)
+    fit, held = halves(setting.task, seed)
+    rows, threads = [], torch.get_num_threads()
     torch.set_num_threads(1)  # the matrices are small: on a busy machine threads that wait for each other cost 30 times
     try:
         for request in tqdm(requests, desc="comparing", disable=not progress):
@@ -208,6 +222,7 @@ def compare(
 def _rows(
     setting: Setting, fit: Task, request: ForgetRequest, methods: Sequence[str] | None, strength: float, seed: int
 ) -> Iterator[dict[str, object]]:
+    """The rows of one request; `setting` holds the images to measure on, `fit` those to fit on."""
     p, held = setting.prototypes, setting.task
     if not all(request.mask(p.grid)[t.images.class_of, t.images.domain_of].any() for t in (fit, held)):
         raise InputError(f"too few images of {request}: one to fit on and one to measure on are needed.")
@@ -215,7 +230,8 @@ def _rows(
     for name in methods or [n for n in BASELINES if n != "redirect" or request.paradigm == "whole-domain"]:
         start = time.perf_counter()
         edit = BASELINES[name].fit(p, request, fit.images, seed)
-        seconds, sees = time.perf_counter() - start, BASELINES[name].sees
+        seconds = time.perf_counter() - start
+        sees = BASELINES[name].sees
         after = evaluate(p, edit, held, [strength], setting.unrelated).set_index("group")
         row = {"request": str(request), "paradigm": request.paradigm, "method": name, "sees": sees}
         row |= {"before": before["forget"], "forget": after["accuracy"]["forget"]}
