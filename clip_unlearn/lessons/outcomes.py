@@ -13,11 +13,13 @@ import seaborn as sns
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ..analysis import Setting
 from ..concepts import ConceptGrid, ForgetRequest, all_requests
 from ..errors import InputError
 from ..evaluate import classifier, edited_weights, group_masks, halves
+from ..operating import one_thread
 from ..plots import COLORS
 from ..unlearn import ProjectionEdit, fit_edit
 from .scenes import measure
@@ -36,6 +38,7 @@ def paradigms(grid: ConceptGrid, requests: Sequence[ForgetRequest]) -> Figure:
     return figure
 
 
+@one_thread()
 def every_pair(setting: Setting, strengths: Sequence[float] = (1.0,), method: str | None = None) -> pd.DataFrame:
     """Forget each class by itself: other class, similarity (cosine of texts), change (points), share of the images."""
     p, truth, frames = setting.prototypes, setting.task.images.class_of, []
@@ -98,7 +101,7 @@ def score_histogram(scores: Tensor, domain_of: Tensor, domains: Sequence[str]) -
     hue = pd.Series([domains[k] for k in domain_of.tolist()], name="domain")
     style = {"palette": "colorblind", "bins": 60, "element": "step", "alpha": 0.35}
     grid = sns.displot(x=scores.numpy(), hue=hue, hue_order=domains, height=3.4, aspect=2.1, **style)
-    grid.set(xlabel="detector score (prototypes: 0 elsewhere, 1 in the domain)", ylabel="images")
+    grid.set(xlabel="detector score (mean of the prototypes: 0 elsewhere, 1 in the domain)", ylabel="images")
     return grid.set(title="Every image along the domain's detector").figure
 
 
@@ -114,7 +117,8 @@ def oracle(setting: Setting, seed: int = 0) -> tuple[Setting, Setting]:
         raise InputError("the cells have different numbers of images; take equally many of each (images_per_cell).")
     real = seen.images.f[cell.argsort(stable=True)].reshape(C, K, -1, seen.images.f.shape[1])
     free = replace(setting, task=held)
-    return free, replace(free, prototypes=replace(p, visual=real))
+    reached = normalize(real @ p.W, dim=-1).mean(2)
+    return free, replace(free, prototypes=replace(p, visual=real, reached=reached))
 
 
 def struck_off(setting: Setting, edit: ProjectionEdit, strength: float = 1.0) -> float:
@@ -126,6 +130,7 @@ def struck_off(setting: Setting, edit: ProjectionEdit, strength: float = 1.0) ->
     return scores.index_fill(1, torch.tensor(top), -torch.inf).argmax(1).eq(truth)[truth != top].float().mean().item()
 
 
+@one_thread()
 def every_domain(settings: Mapping[str, Setting], methods: Sequence[str]) -> pd.DataFrame:
     """Each domain forgotten at strength 1 by each method, fitted on each setting's prototypes; retained in points."""
     rows = []
@@ -139,10 +144,17 @@ def every_domain(settings: Mapping[str, Setting], methods: Sequence[str]) -> pd.
 
 def ceiling(frame: pd.DataFrame) -> Figure:
     """Mean over `every_domain` of forgetting against keeping; a line joins the same method on two sources."""
-    mean = frame.groupby(["method", "fitted on"], sort=False).mean(numeric_only=True)
+    titles = {"forget": "every answer allowed", "top answer struck off": "commonest answer struck off"}
+    mean = frame.groupby(["method", "fitted on"], sort=False).mean(numeric_only=True).rename(columns=titles)
     mean = mean.reset_index().melt(["method", "fitted on", "retained"], var_name="answers")
     style = {"x": "value", "y": "retained", "hue": "method", "palette": "colorblind"}
     grid = sns.relplot(mean, col="answers", style="fitted on", s=90, height=4, **style)
     grid.map_dataframe(sns.lineplot, sort=False, **style)
-    grid.set(xlim=(-0.04, 1.04), ylim=(-105, 5), xlabel="accuracy on the domain", ylabel="change elsewhere (points)")
-    return grid.set_titles("{col_name}").figure
+    ticks = (0, -1, -3, -10, -30, -100)  # losses of one point and of a hundred must both be seen
+    for ax in grid.axes.flat:
+        ax.set_yscale("symlog", linthresh=1)
+        ax.set_yticks(ticks, map(str, ticks))
+        ax.minorticks_off()
+    grid.set(xlim=(-0.08, 1.04), ylim=(-150, 0.2), xlabel="accuracy on the domain", ylabel="change elsewhere (points)")
+    grid.set_titles("{col_name}").figure.suptitle("A whole domain forgotten: mean over the domains", y=1.04)
+    return grid.figure

@@ -77,6 +77,8 @@ def test_the_halves_share_no_image_and_the_oracle_is_measured_on_what_it_did_not
         own = (images.class_of == c) & (images.domain_of == k)
         seen = own & torch.tensor([p not in held for p in images.paths])
         assert torch.equal(seeing.prototypes.visual[c, k], images.f[seen]) and seen.sum() == 2
+        unit = torch.nn.functional.normalize(images.f[seen] @ setting.prototypes.W, dim=-1)
+        assert torch.allclose(seeing.prototypes.reached[c, k], unit.mean(0), atol=1e-6)
 
 
 def test_unequal_cells_are_refused(setting: Setting) -> None:
@@ -109,7 +111,7 @@ def test_every_domain_is_measured_as_the_panel_measures_it(setting: Setting) -> 
     start, end = (measure(free, edit, x).groups for x in (0.0, 1.0))
     assert row["forget"] == pytest.approx(end["forget"])
     assert row["retained"] == pytest.approx(100 * (end["retained"] - start["retained"]))
-    assert [ax.get_title() for ax in ceiling(frame).axes] == ["forget", "top answer struck off"]
+    assert [ax.get_title() for ax in ceiling(frame).axes] == ["every answer allowed", "commonest answer struck off"]
 
 
 def test_figures_say_what_they_show(setting: Setting) -> None:
