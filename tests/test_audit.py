@@ -22,26 +22,24 @@ from clip_unlearn import (
     accuracy_grid,
     fit_edit,
     make_task,
+    probes,
 )
 from clip_unlearn import audit as audit_module
 from clip_unlearn.analysis import Setting
-from clip_unlearn.audit import (
+from clip_unlearn.audit import SHOTS, Audit, audit, neighbours
+from clip_unlearn.datasets import Features
+from clip_unlearn.errors import InputError
+from clip_unlearn.evaluate import Task, classifier, edited_weights, evaluate, group_masks, predict
+from clip_unlearn.probes import (
     DRAWS,
-    SHOTS,
-    Audit,
-    audit,
     few_shot,
     linear_probe,
     nearest_mean,
     nearest_prototype,
-    neighbours,
     precision_at_k,
     relearn,
     residual_similarity,
 )
-from clip_unlearn.datasets import Features
-from clip_unlearn.errors import InputError
-from clip_unlearn.evaluate import Task, classifier, edited_weights, evaluate, group_masks, predict
 
 CLASSES, DOMAINS, PER_CELL = ("cat", "dog", "house", "tree"), ("photo", "sketch"), 20
 C, K = len(CLASSES), len(DOMAINS)
@@ -103,7 +101,7 @@ EDITS = {
 def audited(setting: Setting, edit: ProjectionEdit, strength: float = 1.0) -> Audit:
     """An audit with fewer draws: quicker."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit_module, "DRAWS", 2)
+        patch.setattr(probes, "DRAWS", 2)
         return audit(setting, edit, strength)
 
 
@@ -210,7 +208,7 @@ def test_each_draw_takes_k_new_images_of_each_forgotten_cell(
         given.append((f, labels))
         return W
 
-    monkeypatch.setattr(audit_module, "relearn", record)
+    monkeypatch.setattr(probes, "relearn", record)
     few_shot(task, task.images.class_of == 1, torch.eye(D), classifier(task.prompts, torch.eye(D)), k, seed=0)
     own = task.images.f[task.images.class_of == 1]
     for f, labels in given:
