@@ -27,7 +27,7 @@ def _shares(cosine: Tensor) -> np.ndarray:
 
 def _histogram(ax, own: Tensor, other: Tensor) -> list:
     """Shares of the pairs by cosine, with the two means as lines; the artists, to be moved later."""
-    ax.set(xlim=(BINS[0], BINS[-1]), ylim=(0, 50), xticks=[-0.5, 0, 0.5], xlabel="cosine of image and text")
+    ax.set(xlim=(BINS[0], BINS[-1]), ylim=(0, 100), xticks=[-0.5, 0, 0.5], xlabel="cosine of image and text")
     ax.spines[["top", "right"]].set_visible(False)
     artists = []
     for cosine, label, color in ((other, "other classes' texts", "0.6"), (own, "own class's text", COLORS["forget"])):
