@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -32,10 +35,12 @@ def keep(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
 
     A cache that cannot be written is a warning, not an error: the result of minutes of work is still in memory.
     """
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(dict(tensors), partial, metadata=dict(metadata))
         partial.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
         warnings.warn(f"not kept for the next run: {error} (CLIP_UNLEARN_CACHE names another folder)", stacklevel=2)

@@ -63,17 +63,20 @@ def test_environment_installs_what_pyproject_names_and_nothing_else(environment:
 
 
 def test_every_import_is_declared_or_comes_with_what_is(pyproject: dict) -> None:
-    """The packages of the design card, and what they bring (PIL and torchvision come with open_clip_torch)."""
+    """The packages of the design card, and what they bring (PIL comes with open_clip_torch, yaml with papermill)."""
     brought = {"PIL", "numpy", "pandas", "matplotlib", "safetensors", "torchvision", "tqdm", "click", "nbconvert"}
     brought |= {
         "nbformat",
         "nbclient",
         "IPython",
         "jupyter_client",
+        "mpl_toolkits",
         "huggingface_hub",
         "traitlets",
         "packaging",
         "psutil",
+        "timm",
+        "yaml",
     }
     declared = {
         re.match(r"[\w-]+", d)[0].replace("open_clip_torch", "open_clip") for d in pyproject["project"]["dependencies"]
