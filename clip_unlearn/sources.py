@@ -102,12 +102,11 @@ def _check_name(name: str, pretrained: str | None) -> bool:
     if pretrained is None:
         raise ModelError(f"{name} needs --pretrained: one of {tags}, or a .safetensors file.")
     if tag := open_clip.get_pretrained_cfg(name, pretrained):
-        trained, built = (bool(cfg.get("quick_gelu", False)) for cfg in (tag, config))
-        if trained != built:
-            other = f"{name}-quickgelu" if trained else name.removesuffix("-quickgelu")
+        # The other way round there is nothing better to load: one architecture has it, and its tag keeps silent.
+        if tag.get("quick_gelu") and not config.get("quick_gelu"):
             raise ModelError(
-                f"QuickGELU mismatch: {pretrained} was trained {'with' if trained else 'without'} it, and {name} "
-                f"{'has' if built else 'lacks'} it; load {other}."
+                f"QuickGELU mismatch: {pretrained} was trained with that activation and {name} has another; load "
+                f"{name}-quickgelu."
             )
         return True
     file = Path(pretrained)
