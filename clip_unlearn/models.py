@@ -18,7 +18,7 @@ from torch import nn
 from .errors import ModelError, first_line
 from .hub import CONFIG, prepared
 from .sources import WEIGHTS, find_source
-from .towers import Head, check_head, image_head, text_head
+from .towers import Head, add_projections, check_head, image_head, text_head
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 
@@ -106,6 +106,7 @@ def load_clip(
                 )
             tokenizer = open_clip.get_tokenizer(source.name)
             config = source.config(model)
+            add_projections(model, config["model_cfg"])
         except Exception as error:
             raise ModelError(f"cannot load {source.label}: {first_line(error)}") from error
     model.eval().requires_grad_(False)

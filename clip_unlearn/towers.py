@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -128,6 +129,28 @@ def text_head(model: nn.Module) -> Head:
                 "so it has no last matrix to edit."
             )
     raise ModelError(f"text tower {type(owner).__name__} has no linear final projection that we know.")
+
+
+def add_projections(model: nn.Module, config: dict) -> None:
+    """Give a tower that ends in no matrix (SigLIP) the identity as its last, W = I, and say so in its model_cfg.
+
+    The outputs stay the same bit for bit, and plain open_clip builds the same model from the new configuration. Done
+    where the tower's width is embed_dim; any other tower is left alone, for `image_head` and `text_head` to refuse.
+    """
+    d = config["embed_dim"]
+    visual, text = model.visual, getattr(model, "text", model)
+    bare = config["vision_cfg"].get("timm_proj") == "none" and isinstance(visual, open_clip.model.TimmModel)
+    if bare and visual.trunk.num_features == d and not len(visual.head):
+        identity = nn.Linear(d, d, bias=False)
+        nn.init.eye_(identity.weight)
+        identity.to(next(visual.parameters()))
+        visual.head = nn.Sequential(OrderedDict(drop=nn.Dropout(0.0), proj=identity))
+        config["vision_cfg"]["timm_proj"] = "linear"
+    bare = config["text_cfg"].get("proj_type") == "none" and isinstance(text, open_clip.transformer.TextTransformer)
+    if bare and text.width == d and text.text_projection is None:
+        identity = torch.eye(d, dtype=text.transformer.get_cast_dtype(), device=next(text.parameters()).device)
+        text.text_projection = nn.Parameter(identity)
+        config["text_cfg"]["proj_type"] = "linear"
 
 
 @torch.no_grad()

@@ -15,9 +15,9 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-EMBED = 16
+EMBED, WIDTH = 16, 32
 # What is passed to timm.create_model beside the configuration, to shrink a family; the model's name stays.
-VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 2}
+VIT = {"img_size": 32, "patch_size": 8, "embed_dim": WIDTH, "depth": 1, "num_heads": 2}
 CONVNEXT = {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32)}
 FASTVIT = {"layers": (1, 1, 1, 1), "embed_dims": (8, 16, 32, 64)}
 TIMM: dict[str, dict] = {
@@ -52,6 +52,8 @@ SUPPORTED = (
     "MobileCLIP-B",
     "MobileCLIP-S1",
     "MobileCLIP2-S3",
+    "ViT-B-16-SigLIP",
+    "ViT-SO400M-16-SigLIP-i18n-256",
     "ViTamin-S",
     "convnext_base",
     "convnext_large_d",
@@ -59,13 +61,12 @@ SUPPORTED = (
     "vit_medium_patch16_gap_256",
     "vit_relpos_medium_patch16_cls_224",
 )
-REFUSED = ("ViT-B-16-SigLIP", "ViT-SO400M-16-SigLIP-i18n-256")
 
 
 def reduced_config(name: str) -> dict:
     """The model_cfg of an open_clip configuration, shrunk; what says which kind of tower it is stays as it is."""
     config = copy.deepcopy(open_clip.get_model_config(name))
-    config["embed_dim"] = EMBED
+    config["embed_dim"] = WIDTH if config["vision_cfg"].get("timm_proj") == "none" else EMBED
     vision, text = config["vision_cfg"], config["text_cfg"]
     if "timm_model_name" in vision:
         vision["image_size"] = TIMM[name].get("img_size", 64)

@@ -10,12 +10,12 @@ import open_clip
 import pytest
 import torch
 from open_clip.hf_model import HFTextEncoder
-from reduced import EMBED, REFUSED, SUPPORTED, reduced_config, small_timm, write
+from reduced import EMBED, SUPPORTED, build, small_timm, write
 from tiny import tiny_model
 
 from clip_unlearn import Clip, ForgetRequest, ProjectionEdit, load_clip, save_edited
 from clip_unlearn.errors import ModelError
-from clip_unlearn.towers import Head, check_head, image_head, text_head
+from clip_unlearn.towers import Head, add_projections, check_head, image_head, text_head
 
 PROMPTS = ["a dog", "a sketch of a house", "this is a cat"]
 # Where W lives in the state dict, its D and whether it has a bias.
@@ -33,6 +33,8 @@ PLACES = {
     "MobileCLIP-B": ("visual.trunk.head", 768, True),
     "MobileCLIP-S1": ("visual.trunk.head.fc", 128, True),
     "MobileCLIP2-S3": ("visual.trunk.head.fc", 128, True),
+    "ViT-B-16-SigLIP": ("visual.head.proj", 32, False),
+    "ViT-SO400M-16-SigLIP-i18n-256": ("visual.head.proj", 32, False),
     "ViTamin-S": ("visual.head.proj", 384, False),
     "convnext_base": ("visual.head.proj", 32, False),
     "convnext_large_d": ("visual.head.mlp.fc2", 32, False),
@@ -94,7 +96,7 @@ def test_the_head_is_where_the_table_says(named: tuple[str, Clip]) -> None:
     head, (place, D, bias) = clip.heads["visual"], PLACES[name]
     module, _, last = place.rpartition(".")
     assert (head.owner, head.name) == (clip.model.get_submodule(module), last)
-    assert head.weight.shape == (D + bias, EMBED) and head.constant == bias
+    assert head.weight.shape == (D + bias, clip.config["model_cfg"]["embed_dim"]) and head.constant == bias
 
 
 def test_an_edit_is_exact_restored_saved_and_loaded_by_plain_open_clip(named: tuple[str, Clip], tmp_path: Path) -> None:
@@ -123,24 +125,45 @@ def test_coca_normalises_unasked_and_its_features_are_taken_before(tmp_path: Pat
     assert not torch.allclose(own, h, atol=1e-2)
 
 
+@pytest.mark.parametrize("name", ["ViT-B-16-SigLIP", "ViT-SO400M-16-SigLIP-i18n-256"])
+def test_a_tower_without_a_projection_gets_the_identity_and_puts_out_the_very_same(name: str, tmp_path: Path) -> None:
+    folder, (model, config) = write(tmp_path / name, name), build(name)
+    with small_timm(name):
+        clip = load_clip(folder, device="cpu")
+    assert torch.equal(clip.heads["visual"].weight, torch.eye(32))
+    if config["text_cfg"].get("proj_type") == "none":
+        assert torch.equal(clip.heads["text"].weight, torch.eye(32))
+    for found, expected in zip(embeddings(clip.model, clip), embeddings(model, clip), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_the_identity_is_of_the_towers_precision(tmp_path: Path) -> None:
+    name = "ViT-SO400M-16-SigLIP-i18n-256"
+    folder = write(tmp_path / name, name)
+    with small_timm(name):
+        clip = load_clip(folder, device="cpu", precision="bf16")
+    assert all(head.tensors()[0].dtype is torch.bfloat16 for head in clip.heads.values())
+
+
+def test_no_identity_where_the_width_is_not_the_embeddings() -> None:
+    model, config = build("ViT-SO400M-16-SigLIP-i18n-256")
+    before = set(model.state_dict())
+    add_projections(model, {**config, "embed_dim": 24})
+    assert set(model.state_dict()) == before and config["vision_cfg"]["timm_proj"] == "none"
+
+
 # ---- what is not supported says so by name
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_attention_pooling_without_a_projection_is_refused_by_name(name: str, tmp_path: Path) -> None:
-    kind = open_clip.get_model_config(name)["vision_cfg"]["timm_model_name"]
-    folder = write(tmp_path / name, name)
-    with (
-        small_timm(name),
-        pytest.raises(ModelError, match=rf"image tower TimmModel \(\w+ {kind}\) ends in attention p"),
-    ):
-        load_clip(folder, device="cpu")
+def test_attention_pooling_without_a_projection_is_refused_by_name() -> None:
+    model, _ = build("ViT-B-16-SigLIP")
+    kind = open_clip.get_model_config("ViT-B-16-SigLIP")["vision_cfg"]["timm_model_name"]
+    with pytest.raises(ModelError, match=rf"image tower TimmModel \(\w+ {kind}\) ends in attention pooling"):
+        image_head(model)
 
 
 def test_a_text_tower_without_a_projection_is_refused_by_name() -> None:
-    config = reduced_config("ViT-SO400M-16-SigLIP-i18n-256")["text_cfg"]
-    assert config["proj_type"] == "none"
-    model = SimpleNamespace(text=open_clip.model._build_text_tower(EMBED, config))
+    model, _ = build("ViT-SO400M-16-SigLIP-i18n-256")
     with pytest.raises(ModelError, match=r"text tower TextTransformer ends in no linear projection \(text_projection"):
         text_head(model)
 
