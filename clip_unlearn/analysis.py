@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from .concepts import BUNDLED_SYNONYMS, ConceptGrid, ForgetRequest
-from .datasets import DataError, Features, ImageSet, bundled_images, encode, grid_of, open_images, subset
+from .concepts import ConceptGrid, ForgetRequest
+from .datasets import DataError, Features, ImageSet, bundled_images, encode, grid_of, subset
 from .errors import InputError
 from .evaluate import STRENGTHS, Task, accuracy_grid, edited_weights, evaluate, group_masks, make_task, predict
-from .layouts import read_layout
+from .inputs import open_inputs
 from .models import Clip, load_clip
-from .prompts import Prompts, check_prompts, read_grid, read_prompts
+from .prompts import check_prompts
 from .prototypes import Prototypes, synthesize_prototypes
 from .unlearn import METHODS, ProjectionEdit, check_method, check_strength, check_towers, fit_edit
 
@@ -30,6 +30,7 @@ class SurveyConfig:
     seed: int = 0
     model: str = "bundled"
     pretrained: str = ""
+    precision: str = "fp32"
     images: str | tuple[str, ...] = "bundled"
     images_per_cell: int = 0
     limit_seed: int | None = None
@@ -58,6 +59,10 @@ class SurveyConfig:
         """The images, listed, and their concept grid."""
         sources = (self.layout, self.split, self.class_names, self.prompts)
         return open_inputs(self.images, self.images_per_cell, self.limit_seed, *sources)
+
+    def load(self) -> Clip:
+        """The CLIP."""
+        return load_clip(self.model, self.pretrained or None, precision=self.precision)
 
 
 @dataclass(frozen=True)
@@ -170,51 +175,10 @@ class Setting:
     encode_seconds: float
 
 
-def open_inputs(
-    source: str | Sequence[str],
-    per_cell: int = 0,
-    limit_seed: int | None = None,
-    layout: str = "",
-    split: str = "",
-    class_names: str = "",
-    prompts: str = "",
-) -> tuple[ImageSet, ConceptGrid]:
-    """The images of a folder (or "bundled", or several "domain=folder") and their concept grid.
-
-    At most `per_cell` images of each cell if given: the first, or a choice by `limit_seed`. `prompts` is a prompts file
-    or the name of open_clip's templates; see `datasets.open_images` for the rest.
-    """
-    if source == "bundled":
-        given = {"layout": layout, "split": split, "class_names": class_names}
-        for name in (name for name, value in given.items() if value):
-            raise InputError(f'{name} "{given[name]}" goes with a folder of your own, not with the bundled images.')
-        images = bundled_images()
-    else:
-        images = open_images(source, layout, split, class_names)
-    images = subset(images, per_cell, limit_seed) if per_cell else images
-    own = read_prompts(prompts) if prompts else Prompts()
-    if source == "bundled" and not own.synonyms:
-        own = replace(own, synonyms=BUNDLED_SYNONYMS)
-    return images, own.grid(images.classes, images.domains)
-
-
-def request_grid(
-    source: str | Sequence[str], layout: str = "", class_names: str = "", prompts: str = "", file: str = ""
-) -> ConceptGrid:
-    """The grid of a grid file, or of the names of an image folder's folders; no image is listed or opened."""
-    if file:
-        return read_grid(file)
-    if source == "bundled":
-        return open_inputs(source, 1, prompts=prompts)[1]
-    folders = read_layout(source, layout, "", class_names)
-    classes = sorted({name for folder in folders for name in folder.classes.values()})
-    return (read_prompts(prompts) if prompts else Prompts()).grid(classes, [folder.name for folder in folders])
-
-
 def prepare(config: ReportConfig | SurveyConfig = SurveyConfig(), progress: bool = False) -> Setting:
     """Load the CLIP, encode the images, synthesise the prototypes; the slow steps are cached by content."""
     images, grid = config.inputs()
-    clip = load_clip(config.model, config.pretrained or None)
+    clip = config.load()
     check_prompts(clip.tokenizer, grid)
     encoded = encode(clip, images, config.skip_unreadable, progress, workers=config.workers)
     task, unrelated = make_task(clip, grid, encoded), None

@@ -1,4 +1,4 @@
-"""The command line: one command a job (forget, evaluate, report, survey, sweep)."""
+"""The command line: one command a job (forget, apply, evaluate, report, survey, sweep)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from . import options as shared
-from .analysis import ReportConfig, SurveyConfig, request_grid
-from .concepts import ForgetRequest
-from .options import BadInput, Names, flat, of_config, told
-from .unlearn import METHODS, check_strength
+from .analysis import ReportConfig, SurveyConfig
+from .edit_commands import apply, forget
+from .edits import check_strength
+from .options import BadInput, Names, check_parent, flat, of_config, told
+from .unlearn import METHODS
 
 PARADIGMS = ("global", "domain-specific", "whole-domain")
 
@@ -25,50 +26,6 @@ def main() -> None:
     clip-unlearn report --classes dog --domains sketch --out out/    the bundled CLIP and images
     clip-unlearn report --help                                       what a command does, with examples
     """
-
-
-@main.command(short_help="Edit a CLIP and save it; needs names, no images.")
-@shared.REQUEST
-@shared.MODEL
-@shared.LAYOUT
-@click.option("--grid", default="", metavar="FILE", help="YAML or JSON with the lists classes and domains; no folder.")
-@shared.PROMPTS
-@shared.PROTOTYPES
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the edited CLIP.")
-def forget(
-    out: Path, classes: tuple, domains: tuple, images: tuple, layout: str, class_names: str, grid: str, prompts: str,
-    model: str, pretrained: str, method: str, strength: float, **fit,
-) -> None:  # fmt: skip
-    """Edit a CLIP and save it as an open_clip folder. It measures nothing and opens no image.
-
-    What stays is as much a part of the edit as what goes, so the edit needs the whole grid of classes and domains:
-    from the folder names of --images, or from --grid FILE.
-
-    \b
-    clip-unlearn forget --classes dog --domains sketch --model MODEL --images FOLDER --out dogless
-    clip-unlearn forget --classes dog --model ViT-B-32 --pretrained openai --grid pets.yaml --out dogless
-        pets.yaml:  classes: [dog, cat, horse]
-                    domains: [photo, sketch]
-    """
-    from .forget import check_model_folder, make_edit, write_edited
-    from .models import load_clip
-
-    with told():
-        if grid and (images != ("bundled",) or prompts or layout or class_names):
-            raise BadInput(f"--grid {grid} lists names and prompts; leave out --images, --prompts and their like.")
-        if not grid and images == ("bundled",) and model != "bundled":
-            raise BadInput(f"which classes and domains does {model} know? Name them: --images FOLDER, or --grid FILE.")
-        request = ForgetRequest(flat(classes) or None, flat(domains) or None)
-        check_strength(strength)
-        home = check_model_folder(out, model)
-        names = request_grid(images[0] if len(images) == 1 else images, layout, class_names, prompts, grid)
-        request = request.on(names)
-        clip = load_clip(model, pretrained or None)
-        edit = make_edit(clip, names, request, None if method == "default" else method, **fit)
-        write_edited(clip, edit, strength, out, home)
-    rank = ", ".join(f"{edit.rank(tower)} in the {tower} projection" for tower in edit.factors)
-    click.echo(f"forgot {request}: {edit.method}, strength {strength:g}, rank {rank}\nCLIP     {out}")
-    click.echo(f"measure  clip-unlearn evaluate --model {out} --images FOLDER")
 
 
 @main.command(short_help="Measure a CLIP, edited or not, on an image folder.")
@@ -91,7 +48,7 @@ def evaluate(csv: Path | None, json_: Path | None, **options) -> None:
     from .measure import measure, numbers, table
 
     for file in (csv, json_):
-        _check_parent(file)
+        check_parent(file)
     with told():
         found = measure(SurveyConfig(**of_config(options)))
     click.echo(table(found))
@@ -149,7 +106,7 @@ def survey(paradigm: tuple[str, ...], method: str, strength: float, towers: str,
     """
     from .survey import survey_all
 
-    _check_parent(csv)
+    check_parent(csv)
     if method == "redirect" and not paradigm:
         paradigm = ("whole-domain",)
     with told():
@@ -206,11 +163,8 @@ def sweep(
         raise SystemExit(1)
 
 
-def _check_parent(file: Path | None) -> None:
-    """Refuse a file in a folder that does not exist before the work, not after."""
-    if file and not file.absolute().parent.is_dir():
-        raise BadInput(f"no folder {file.absolute().parent} for {file.name}.")
-
+for command in (forget, apply):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -1,17 +1,16 @@
-"""An edited CLIP and nothing else: from the names of a grid, without a report and without any image."""
+"""An edit and nothing else: from the names of a grid, without a report and without any image."""
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from .concepts import ConceptGrid, ForgetRequest
 from .errors import InputError
 from .models import Clip
-from .paths import put, writable_home
+from .paths import writable_home
 from .prompts import check_prompts
 from .prototypes import synthesize_prototypes
-from .unlearn import ProjectionEdit, check_method, check_strength, check_towers, fit_edit, save_edited
+from .unlearn import ProjectionEdit, check_method, check_towers, fit_edit
 
 
 def make_edit(
@@ -37,21 +36,10 @@ def make_edit(
     return fit_edit(prototypes, request, method, towers)
 
 
-def check_model_folder(out: Path, model: str) -> Path:
-    """The folder to work in beside `out`; InputError unless `out` is new, empty, or an earlier edit of another CLIP."""
-    home = writable_home(out)
+def check_folder(out: Path, model: str) -> None:
+    """InputError, before minutes of work, unless `out` is new, empty, or an earlier edit of another CLIP."""
+    writable_home(out)
     if out.is_dir() and any(out.iterdir()) and not (out / "edit.json").is_file():
         raise InputError(f"{out} holds other files; name a new folder for the edited CLIP, or one that holds an edit.")
     if out.is_dir() and Path(model.removeprefix("local-dir:")).resolve() == out.resolve():
         raise InputError(f"{out} is the model itself; name another folder for the edited CLIP.")
-    return home
-
-
-def write_edited(clip: Clip, edit: ProjectionEdit, strength: float, out: Path, home: Path) -> None:
-    """Write the edited CLIP into `out`, each file whole or not at all; edit.json comes last."""
-    check_strength(strength)
-    with tempfile.TemporaryDirectory(prefix=".clip-unlearn.partial-", dir=home) as stage:
-        made = save_edited(clip, edit, strength, Path(stage) / "edited-clip")
-        out.mkdir(parents=True, exist_ok=True)
-        for path in sorted(made.iterdir(), key=lambda p: p.name == "edit.json"):
-            put(path, out / path.name)

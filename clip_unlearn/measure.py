@@ -15,7 +15,6 @@ from .concepts import ForgetRequest
 from .datasets import encode
 from .errors import InputError, first_line
 from .evaluate import Task, accuracy_grid, group_masks, make_task, predict
-from .models import load_clip
 from .prompts import check_prompts
 
 
@@ -23,15 +22,21 @@ from .prompts import check_prompts
 class Measurement:
     """Predictions of one CLIP: its name, the task, predicted classes (n,) by the test prompts and by the paraphrases.
 
-    `request` is what its edit.json says was forgotten, in the spelling of these images; `note` says why there is none.
+    `requests` are what its edit.json says was forgotten, in the spelling of these images; `note` says why if none.
     """
 
     model: str
     task: Task
     predicted: Tensor
     paraphrased: Tensor
-    request: ForgetRequest | None
+    requests: tuple[ForgetRequest, ...]
     note: str
+
+    @property
+    def mask(self) -> Tensor:
+        """(C, K) bool, the cells that were to be forgotten."""
+        none = torch.zeros(self.task.grid.shape, dtype=torch.bool)
+        return torch.stack([none, *(request.mask(self.task.grid) for request in self.requests)]).any(0)
 
     def grid(self) -> pd.DataFrame:
         """Accuracy of each cell, classes x domains; NaN where a cell has no images."""
@@ -43,14 +48,14 @@ class Measurement:
         counts = torch.bincount(images.class_of * K + images.domain_of, minlength=C * K)
         frame = self.grid().stack(future_stack=True).rename_axis(["class", "domain"]).rename("accuracy").reset_index()
         frame.insert(2, "n", counts.tolist())
-        if self.request:
-            frame["forget"] = self.request.mask(self.task.grid).flatten().tolist()
+        if self.requests:
+            frame["forget"] = self.mask.flatten().tolist()
         return frame
 
     def groups(self) -> pd.DataFrame:
-        """n, accuracy and paraphrased accuracy of all images, and of each group of the request if there is one."""
+        """n, accuracy and paraphrased accuracy of all images, and of each group of what was forgotten."""
         everything = torch.ones(len(self.task.images), dtype=torch.bool)
-        masks = group_masks(self.request.mask(self.task.grid), self.task.images) if self.request else {}
+        masks = group_masks(self.mask, self.task.images) if self.requests else {}
         parts = {"all": everything, **{name: m for name, m in masks.items() if m is not None and m.any()}}
         right = [p.eq(self.task.images.class_of).float() for p in (self.predicted, self.paraphrased)]
         rows = [(name, int(m.sum()), *(r[m].mean().item() for r in right)) for name, m in parts.items()]
@@ -60,28 +65,28 @@ class Measurement:
 def measure(config: SurveyConfig, progress: bool = True) -> Measurement:
     """Load the CLIP, encode the images, classify them. Raises InputError for anything wrong with either."""
     images, grid = config.inputs()
-    clip = load_clip(config.model, config.pretrained or None)
+    clip = config.load()
     check_prompts(clip.tokenizer, grid)
     task = make_task(clip, grid, encode(clip, images, config.skip_unreadable, progress, workers=config.workers))
     W, W_text = (clip.heads[tower].weight for tower in ("visual", "text"))
-    request, note = _forgotten(config.model), "the model has no edit.json, so nothing is known to be forgotten"
-    if request:
-        try:
-            request, note = request.on(grid), ""
-        except InputError as error:
-            request, note = None, f"edit.json says {request}, which these images do not have: {first_line(error)}"
-    return Measurement(clip.name, task, predict(task, W, W_text), predict(task, W, W_text, True), request, note)
+    requests, note = _forgotten(config.model), "the model has no edit.json, so nothing is known to be forgotten"
+    try:
+        requests = tuple(request.on(grid) for request in requests)
+    except InputError as error:
+        told = "; ".join(map(str, requests))
+        requests, note = (), f"edit.json says {told}, which these images do not have: {first_line(error)}"
+    return Measurement(clip.name, task, predict(task, W, W_text), predict(task, W, W_text, True), requests, note)
 
 
-def _forgotten(model: str) -> ForgetRequest | None:
-    """The request in the edit.json of a model folder; None where there is none."""
+def _forgotten(model: str) -> tuple[ForgetRequest, ...]:
+    """The requests in the edit.json of a model folder; () where there is none."""
     file = Path(model.removeprefix("local-dir:")) / "edit.json"
     if not file.is_file():
-        return None
+        return ()
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-        return ForgetRequest(card["classes"] or None, card["domains"] or None)
-    except (ValueError, KeyError, TypeError) as error:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        return tuple(ForgetRequest(e["classes"] or None, e["domains"] or None) for e in facts.get("edits", [facts]))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file} does not say what was forgotten: {first_line(error)}") from error
 
 
@@ -91,8 +96,7 @@ def numbers(m: Measurement) -> dict:
     cells["accuracy"] = cells["accuracy"].astype(object).where(cells["n"] > 0, None)
     return {
         "model": m.model,
-        "classes": list(m.request.classes or m.task.grid.classes) if m.request else None,
-        "domains": list(m.request.domains or m.task.grid.domains) if m.request else None,
+        "forgotten": [{"classes": request.classes, "domains": request.domains} for request in m.requests],
         "groups": m.groups().to_dict("index"),
         "cells": cells.to_dict("records"),
         "skipped": list(m.task.images.skipped),
@@ -110,7 +114,7 @@ def table(m: Measurement) -> str:
     groups = m.groups()
     groups.index = [name.replace("_", " ") for name in groups.index]
     lines += [groups.to_string(formatters={"accuracy": percent, "paraphrased": percent}), ""]
-    lines.append(f"forgotten: {m.request}" if m.request else f"groups: none; {m.note}")
+    lines.append(f"forgotten: {'; '.join(map(str, m.requests))}" if m.requests else f"groups: none; {m.note}")
     if m.task.images.skipped:
         lines += [f"left out, unreadable: {line}" for line in m.task.images.skipped]
     return "\n".join(lines)

@@ -6,11 +6,13 @@ import contextlib
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import click
 
 from .errors import InputError
 from .layouts import LAYOUTS
+from .models import PRECISIONS
 from .unlearn import METHODS, TOWERS
 
 
@@ -88,6 +90,12 @@ def told() -> Iterator[None]:
             raise BadInput(str(error)) from error
 
 
+def check_parent(file: Path | None) -> None:
+    """Refuse a file in a folder that does not exist before the work, not after."""
+    if file and not file.absolute().parent.is_dir():
+        raise BadInput(f"no folder {file.absolute().parent} for {file.name}.")
+
+
 def _together(*options: Callable) -> Callable:
     def decorate(command: Callable) -> Callable:
         for option in reversed(options):
@@ -101,7 +109,12 @@ MODEL = _together(
     click.option(
         "--model", default="bundled", show_default=True, help="bundled, a local open_clip folder, or an open_clip name."
     ),
-    click.option("--pretrained", default="", help="Tag of an open_clip name, such as laion2b_s34b_b79k."),
+    click.option(
+        "--pretrained", default="", help="Tag of an open_clip name, such as laion2b_s34b_b79k, or a weights file."
+    ),
+    click.option(
+        "--precision", default="fp32", show_default=True, help=f"Precision of the weights: {', '.join(PRECISIONS)}."
+    ),
 )
 LAYOUT = _together(
     click.option(

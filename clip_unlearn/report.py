@@ -140,9 +140,12 @@ def save_results(a: Analysis) -> None:
     if not a.config.save_to:
         return
     folder = Path(a.config.save_to)
-    (folder / "metrics.json").write_text(json.dumps(metrics(a), indent=2) + "\n")
+    found = metrics(a)
+    (folder / "metrics.json").write_text(json.dumps(found, indent=2) + "\n")
     if a.config.save_clip:
-        save_edited(a.clip, a.edit, a.config.strength, folder / "edited-clip")
+        names = [a.config.images] if isinstance(a.config.images, str) else a.config.images
+        on = f"{len(a.task.images)} images of {', '.join(Path(name).name for name in names)}"
+        save_edited(a.clip, a.edit, a.config.strength, folder / "edited-clip", found["groups"], on)
 
 
 def write_report(config: ReportConfig, out: str | Path, progress: bool = True) -> dict:
