@@ -16,7 +16,7 @@ import open_clip
 from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
 from open_clip.pretrained import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
-from .errors import ModelError
+from .errors import ModelError, first_line
 
 PREFIX, CONFIG = "hf-hub:", "open_clip_config.json"
 PROBE_SECONDS = 4.0
@@ -34,6 +34,11 @@ class HubFile:
         """Where it lies on this machine, or None."""
         found = (try_to_load_from_cache(self.repo, name) for name in self.names)
         return next((path for path in found if isinstance(path, str)), None)
+
+    @property
+    def vital(self) -> bool:
+        """Whether nothing can be loaded without it: configuration and weights; words may also be kept elsewhere."""
+        return self.names[0] == CONFIG or self.names[0].endswith((".safetensors", ".bin"))
 
 
 def reach(address: str, seconds: float = PROBE_SECONDS) -> None:
@@ -85,25 +90,39 @@ def prepared(files: Sequence[HubFile], spec: str) -> Iterator[None]:
     `spec` is MODEL[:TAG], as `python -m clip_unlearn.check --prefetch` takes it.
     """
     missing = [file for file in files if not file.cached()]
-    if not missing:
-        # The hub would ask whether a file has changed, with retries where there is no network.
-        with mock.patch.object(constants, "HF_HUB_OFFLINE", True):
+    why = _unreachable() if missing else ""
+    if why and any(file.vital for file in missing):
+        raise ModelError(_missing(missing, spec, why))
+    # The hub would ask whether a file has changed, with retries where there is no network.
+    quiet = mock.patch.object(constants, "HF_HUB_OFFLINE", True) if why or not missing else contextlib.nullcontext()
+    try:
+        with quiet:
             yield
-        return
+    except Exception as error:
+        if still := [file for file in missing if not file.cached()]:
+            raise ModelError(_missing(still, spec, why or first_line(error))) from error
+        raise
+    # Without weights open_clip only warns, and goes on with random ones.
+    if absent := [file for file in missing if file.vital and not file.cached()]:
+        raise ModelError(_missing(absent, spec, f"{constants.ENDPOINT} has no such file"))
+
+
+def _unreachable() -> str:
+    """Why the hub cannot be asked; "" where it can."""
     if constants.is_offline_mode():
-        raise ModelError(_missing(missing, spec, "HF_HUB_OFFLINE keeps the hub from being asked"))
+        return "HF_HUB_OFFLINE keeps the hub from being asked"
     try:
         reach(constants.ENDPOINT)
     except ConnectionError as error:
-        raise ModelError(_missing(missing, spec, str(error).removesuffix(" Connect, and try again."))) from None
-    yield
+        return str(error).removesuffix(" Connect, and try again.")
+    return ""
 
 
 def _missing(files: Sequence[HubFile], spec: str, why: str) -> str:
     """Which files are missing, why they cannot be fetched, and the two ways to get them here."""
     listed = ", ".join(f"{file.names[0]} of {file.repo}" for file in files)
     folders = ", ".join(dict.fromkeys(f"models--{file.repo.replace('/', '--')}" for file in files))
-    weights = next((f for f in files if f.names[0].endswith((".safetensors", ".bin"))), None)
+    weights = next((file for file in files if file.vital and file.names[0] != CONFIG), None)
     by_hand = ""
     if weights and not spec.startswith(PREFIX):
         url = hf_hub_url(weights.repo, weights.names[0])

@@ -8,6 +8,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import open_clip
@@ -121,6 +122,44 @@ def test_a_refused_connection_is_told_at_once(tagged: None, cache: Path, silent:
     silent.server.close()
     with pytest.raises(ModelError, match=r"cannot be reached .*refused"):
         load_clip(*TAGGED, device="cpu")
+
+
+@pytest.fixture
+def refusing(silent: Silent, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A hub, or something in between, that answers every question with a refusal."""
+
+    class Refuses(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(403)
+
+        do_HEAD = do_GET  # noqa: N815 (the library's name)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Refuses)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    template = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(("name", "tag"), [TAGGED, (f"hf-hub:{REPO}", None)], ids=["tag", "hf-hub"])
+def test_a_hub_that_answers_and_gives_nothing_gets_the_same_advice(
+    name: str, tag: str | None, tagged: None, cache: Path, refusing: None
+) -> None:
+    with pytest.raises(ModelError, match=rf"missing .*{WEIGHTS} of {REPO}; .*check --prefetch {name}"):
+        load_clip(name, tag, device="cpu")
+
+
+def test_weights_that_the_hub_lacks_are_never_replaced_by_random_ones(keep: Callable, refusing: None) -> None:
+    keep((CONFIG,))
+    with pytest.raises(ModelError, match=rf"missing {WEIGHTS} of {REPO}; .* has no such file"):
+        load_clip(f"hf-hub:{REPO}", device="cpu")
 
 
 def test_half_a_download_names_the_other_half(keep: Callable, silent: Silent) -> None:
