@@ -14,6 +14,8 @@ from unittest import mock
 
 import open_clip
 from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 from open_clip.pretrained import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
 from .errors import ModelError, first_line
@@ -57,6 +59,10 @@ def hub_files(name: str, tag: str | None) -> list[HubFile]:
     """The hub files that open_clip needs for an "hf-hub:" name, or for a name with its tag: config, weights, words."""
     if name.startswith(PREFIX):
         repo = name.removeprefix(PREFIX)
+        try:
+            validate_repo_id(repo)
+        except HFValidationError:
+            raise ModelError(f'"{name}" is no name on the hub; it should look like {PREFIX}OWNER/NAME.') from None
         config = HubFile(repo, (CONFIG,))
         path = config.cached()
         text = json.loads(Path(path).read_text())["model_cfg"]["text_cfg"] if path else {}

@@ -186,6 +186,12 @@ def test_what_open_clip_will_ask_for(name: str, tag: str | None, expected: list,
     assert [(file.repo, file.names[0]) for file in hub.hub_files(name, tag)] == expected
 
 
+@pytest.mark.parametrize("name", ["hf-hub:", "hf-hub:a b/c", "hf-hub:a/b/c"])
+def test_what_cannot_be_a_name_on_the_hub_is_refused(name: str) -> None:
+    with pytest.raises(ModelError, match=f'"{name}" is no name on the hub; .*hf-hub:OWNER/NAME'):
+        load_clip(name)
+
+
 def test_a_tokenizer_of_transformers_without_transformers_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"ViT-H-14-CLIPA takes its tokenizer .*pip install transformers"):

@@ -346,6 +346,16 @@ def test_device_auto_is_what_there_is(clip_folder: Path) -> None:
     assert load_clip(clip_folder, device="auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_the_fingerprint_is_the_same_and_the_mathematics_stays_on_the_cpu(clip_folder: Path) -> None:
+    here, there = (load_clip(clip_folder, device=device) for device in ("cpu", "cuda"))
+    assert here.fingerprint() == there.fingerprint()
+    assert torch.equal(here.heads["visual"].weight, there.heads["visual"].weight)
+    x = pixels(here)
+    torch.testing.assert_close(there.image_features(x).cpu(), here.image_features(x), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(there.text_features(PROMPTS), here.text_features(PROMPTS), atol=1e-3, rtol=1e-3)
+
+
 def test_a_device_that_is_not_there_is_one_clear_line(clip_folder: Path) -> None:
     with pytest.raises(ModelError, match="cannot load"):
         load_clip(clip_folder, device="abacus")
