@@ -23,7 +23,12 @@ from .saved import load_edit, save_edit, save_edited
 @click.option("--grid", default="", metavar="FILE", help="YAML or JSON with the lists classes and domains; no folder.")
 @shared.PROMPTS
 @shared.PROTOTYPES
-@click.option("--edit", "edit_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the edit alone here.")
+@click.option(
+    "--edit",
+    "edit_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the edit alone here; `apply` gives it a strength.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the edited CLIP.")
 def forget(
     out: Path | None, edit_file: Path | None, classes: tuple, domains: tuple, images: tuple, layout: str,

@@ -81,7 +81,11 @@ def _read(file: Path, known: Sequence[str]) -> dict[str, object]:
         text = file.read_text(encoding="utf-8-sig")
         data = json.loads(text) if file.suffix == ".json" else yaml.load(text, yaml.BaseLoader)
     except (ValueError, yaml.YAMLError) as error:
-        raise PromptError(f"{file} cannot be read: {first_line(error)}") from error
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        hint = ' Texts with braces need quotes: "a {class}".' if isinstance(error, yaml.YAMLError) else ""
+        why = getattr(error, "problem", None) or first_line(error)
+        raise PromptError(f"{file}{where} cannot be read: {why}.{hint}") from error
     if not isinstance(data, dict):
         raise PromptError(f"{file} is not a mapping; its keys may be {', '.join(known)}.")
     for key in data:

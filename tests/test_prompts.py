@@ -106,6 +106,7 @@ def test_a_grid_file_lists_classes_and_domains_and_keeps_every_name_a_text(tmp_p
         ("synonyms: {dgo: [x]}", ['unknown class "dgo"', 'mean "dog"']),
         ("synonyms: {dog: {a: b}}", ["`synonyms: dog`", "list of texts"]),
         ("a: [", ["cannot be read"]),
+        ("a: b\ntest_templates: [my {class}]", ["p.yaml, line 2 cannot be read", 'need quotes: "a {class}"']),
         ("!!python/object/apply:os.system [ls]", ["is not a mapping"]),
     ],
 )

@@ -14,6 +14,7 @@ from tiny import write_images
 from clip_unlearn import sweep
 from clip_unlearn.cli import main
 from clip_unlearn.errors import InputError
+from clip_unlearn.report import absolute
 
 METRICS = {
     "groups": {
@@ -163,17 +164,34 @@ def test_any_name_makes_a_folder_of_its_own(name: str) -> None:
     assert all(not f.startswith(".") or f.strip(".") for f in folders)
 
 
-def test_one_real_report_of_a_sweep(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    result, table, out = run("--classes", "dog", "--domains", "sketch", "--per-cell", "1", "--limit", "1")
+def test_one_real_report_of_a_sweep(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a prompts file by a relative path, which the kernel of the report must find from another folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text('test_templates: ["my {class}"]\nsynonyms: {dog: [puppy]}\n')
+    options = ("--classes", "dog", "--domains", "sketch", "--per-cell", "1", "--limit", "1", "--prompts", "own.yaml")
+    result, table, out = run(*options)
     assert result.exit_code == 0, result.output
     (name,) = table["name"]
     assert {p.name for p in (out / name).iterdir()} == {"report.html", "report.ipynb", "metrics.json", "finished.json"}
     found = json.loads((out / name / "metrics.json").read_text())
     assert found["groups"]["forget"]["n"] == 1 and found["groups"]["forget"]["after"] == float(table["forget"][0])
+    assert json.loads((out / name / "finished.json").read_text())["prompts"] == str(tmp_path / "own.yaml")
 
     def broken(*_, **__) -> None:
         raise InputError("made again")
 
     monkeypatch.setattr(sweep, "write_report", broken)
-    result, table, _ = run("--classes", "dog", "--domains", "sketch", "--per-cell", "1", "--limit", "1")
+    result, table, _ = run(*options)
     assert result.exit_code == 0 and list(table["status"]) == ["kept"]
+
+
+def test_paths_are_made_absolute_wherever_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("m", "a", "b=c"):
+        Path(name).mkdir()
+    given = {"pretrained": "", "class_names": "none.txt", "prompts": "imagenet", "classes": ("x",)}
+    found = absolute({**given, "model": "local-dir:m", "images": ("photo=a", "sketch=b=c")})
+    assert found["model"] == str(tmp_path / "m")
+    assert found["images"] == [f"photo={tmp_path / 'a'}", f"sketch={tmp_path / 'b=c'}"]
+    assert (found["class_names"], found["prompts"], found["classes"]) == ("none.txt", "imagenet", ["x"])
+    assert absolute({**given, "model": "bundled", "images": "b=c"})["images"] == str(tmp_path / "b=c")
