@@ -3,17 +3,20 @@
 from .analysis import Setting, SurveyConfig, prepare
 from .concepts import BUNDLED_SYNONYMS, ConceptGrid, ForgetRequest, all_requests
 from .datasets import bundled_images, encode, grid_of, open_images
+from .edits import EditSequence, ProjectionEdit, compose
 from .evaluate import accuracy_grid, evaluate, make_task, predict
 from .models import Clip, load_clip
 from .prototypes import Prototypes, synthesize_prototypes
+from .saved import load_edit, read_edit, save_edit, save_edited
 from .survey import every_request, summary
 from .synthesis import Synthesis
-from .unlearn import ProjectionEdit, fit_edit, save_edited
+from .unlearn import fit_edit
 
 __all__ = [
     "BUNDLED_SYNONYMS",
     "Clip",
     "ConceptGrid",
+    "EditSequence",
     "ForgetRequest",
     "ProjectionEdit",
     "Prototypes",
@@ -23,16 +26,20 @@ __all__ = [
     "accuracy_grid",
     "all_requests",
     "bundled_images",
+    "compose",
     "encode",
     "evaluate",
     "every_request",
     "fit_edit",
     "grid_of",
     "load_clip",
+    "load_edit",
     "make_task",
     "open_images",
     "predict",
     "prepare",
+    "read_edit",
+    "save_edit",
     "save_edited",
     "summary",
     "synthesize_prototypes",

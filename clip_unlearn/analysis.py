@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from .concepts import BUNDLED_SYNONYMS, ConceptGrid, ForgetRequest
-from .datasets import DataError, Features, ImageSet, bundled_images, encode, grid_of, open_images, subset
+from .concepts import ConceptGrid, ForgetRequest
+from .datasets import DataError, Features, ImageSet, bundled_images, encode, grid_of, subset
 from .errors import InputError
 from .evaluate import STRENGTHS, Task, accuracy_grid, edited_weights, evaluate, group_masks, make_task, predict
+from .inputs import open_inputs
 from .models import Clip, load_clip
+from .prompts import check_prompts
 from .prototypes import Prototypes, synthesize_prototypes
 from .unlearn import METHODS, ProjectionEdit, check_method, check_strength, check_towers, fit_edit
 
@@ -29,17 +30,39 @@ class SurveyConfig:
     seed: int = 0
     model: str = "bundled"
     pretrained: str = ""
-    images: str = "bundled"
+    precision: str = "fp32"
+    images: str | tuple[str, ...] = "bundled"
     images_per_cell: int = 0
+    limit_seed: int | None = None
+    layout: str = ""
+    split: str = ""
+    class_names: str = ""
+    prompts: str = ""
     skip_unreadable: bool = False
+    workers: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("per_cell", 1), ("seed", 0), ("images_per_cell", 0)):
+        for name, least in (("per_cell", 1), ("seed", 0), ("images_per_cell", 0), ("limit_seed", 0), ("workers", 0)):
             value = getattr(self, name)
+            if value is None and name in ("limit_seed", "workers"):
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InputError(f"{name} is {value!r}; it must be a whole number, at least {least}.")
+        if not isinstance(self.images, str):
+            if not self.images or not all(isinstance(part, str) for part in self.images):
+                raise InputError(f"images is {self.images!r}; it must be a folder, or a list of domain=folder.")
+            object.__setattr__(self, "images", tuple(self.images))
         if self.method not in ("default", *METHODS):
             raise InputError(f'unknown method "{self.method}": default, {", ".join(METHODS)}.')
+
+    def inputs(self) -> tuple[ImageSet, ConceptGrid]:
+        """The images, listed, and their concept grid."""
+        sources = (self.layout, self.split, self.class_names, self.prompts)
+        return open_inputs(self.images, self.images_per_cell, self.limit_seed, *sources)
+
+    def load(self) -> Clip:
+        """The CLIP."""
+        return load_clip(self.model, self.pretrained or None, precision=self.precision)
 
 
 @dataclass(frozen=True)
@@ -51,6 +74,7 @@ class ReportConfig(SurveyConfig):
     strength: float = 1.0
     towers: str = "visual"
     save_to: str = ""
+    save_clip: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,21 +175,16 @@ class Setting:
     encode_seconds: float
 
 
-def open_inputs(source: str, per_cell: int = 0) -> tuple[ImageSet, ConceptGrid]:
-    """The images of a folder (or "bundled"), the first `per_cell` of each cell if given, and their concept grid."""
-    images = bundled_images() if source == "bundled" else open_images(Path(source))
-    images = subset(images, per_cell) if per_cell else images
-    return images, grid_of(images, BUNDLED_SYNONYMS if source == "bundled" else None)
-
-
 def prepare(config: ReportConfig | SurveyConfig = SurveyConfig(), progress: bool = False) -> Setting:
     """Load the CLIP, encode the images, synthesise the prototypes; the slow steps are cached by content."""
-    images, grid = open_inputs(config.images, config.images_per_cell)
-    clip = load_clip(config.model, config.pretrained or None)
-    task, unrelated = make_task(clip, grid, encode(clip, images, config.skip_unreadable, progress)), None
+    images, grid = config.inputs()
+    clip = config.load()
+    check_prompts(clip.tokenizer, grid)
+    encoded = encode(clip, images, config.skip_unreadable, progress, workers=config.workers)
+    task, unrelated = make_task(clip, grid, encoded), None
     if config.images == "bundled":
         others = bundled_images(unrelated=True)
-        others = subset(others, config.images_per_cell) if config.images_per_cell else others
+        others = subset(others, config.images_per_cell, config.limit_seed) if config.images_per_cell else others
         unrelated = make_task(clip, grid_of(others), encode(clip, others, progress=progress))
     prototypes = synthesize_prototypes(clip, grid, config.per_cell, config.seed, progress=progress)
     seconds = task.images.seconds + (unrelated.images.seconds if unrelated else 0.0)
@@ -181,7 +200,7 @@ def check_measurable(request: ForgetRequest, grid: ConceptGrid, images: ImageSet
 def analyse(config: ReportConfig, progress: bool = False) -> Analysis:
     """Encode, synthesise, fit, measure. Raises InputError for anything wrong with the request, model or images."""
     start = time.perf_counter()
-    images, grid = open_inputs(config.images, config.images_per_cell)
+    images, grid = config.inputs()
     check_measurable(config.request, grid, images)
     s = prepare(config, progress)
     check_measurable(config.request, grid, s.task.images)  # unreadable images may have been left out

@@ -1,72 +1,70 @@
-"""The command line: `clip-unlearn report` makes a report and an edited CLIP, `clip-unlearn survey` the full tables."""
+"""The command line: one command a job (forget, apply, evaluate, report, survey, sweep)."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
+from . import options as shared
 from .analysis import ReportConfig, SurveyConfig
-from .errors import InputError
-from .unlearn import METHODS, TOWERS, check_strength
+from .edit_commands import apply, forget
+from .edits import check_strength
+from .options import BadInput, Names, check_parent, flat, of_config, told
+from .unlearn import METHODS
 
 PARADIGMS = ("global", "domain-specific", "whole-domain")
-
-
-class _Names(click.ParamType):
-    """Names, separated by commas; the option may also be given several times."""
-
-    name = "NAME[,NAME...]"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-        names = [part.strip() for part in value.split(",") if part.strip()]
-        if not names:  # an unset shell variable must not widen the request to everything
-            self.fail("no name given; leave the option out to mean all of them.", param, ctx)
-        return names
-
-
-def _flat(names: tuple[list[str], ...]) -> list[str]:
-    return [name for part in names for name in part]
-
-
-class _BadInput(click.ClickException):
-    """An InputError on its way to the terminal."""
-
-    exit_code = 2
-
-
-def _model_and_images(command):
-    """The options that name a CLIP and images."""
-    for option in reversed(
-        (
-            click.option("--model", default="bundled", help="bundled, a local open_clip folder, or an open_clip name."),
-            click.option("--pretrained", default="", help="Tag of an open_clip name, such as laion2b_s34b_b79k."),
-            click.option("--images", default="bundled", help="Folder <domain>/<class>/*.jpg|png|webp, or bundled."),
-            click.option(
-                "--per-cell", default=8, show_default=True, help="Visual prototypes of each class in each domain."
-            ),
-            click.option("--seed", default=0, show_default=True, help="Seed of the synthesis."),
-            click.option("--skip-unreadable", is_flag=True, help="Go on without images that cannot be opened."),
-        )
-    ):
-        command = option(command)
-    return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="clip_unlearn")
 def main() -> None:
-    """Make a pretrained CLIP forget classes, domains, or classes in domains: no training, no images of a data set."""
+    """Make a pretrained CLIP forget classes, domains, or classes in domains: no training, no images of a data set.
+
+    \b
+    clip-unlearn report --classes dog --domains sketch --out out/    the bundled CLIP and images
+    clip-unlearn report --help                                       what a command does, with examples
+    """
 
 
-@main.command()
-@click.option("--classes", type=_Names(), multiple=True, help="What to forget; omitted: everything in the domains.")
-@click.option("--domains", type=_Names(), multiple=True, help="Where to forget it; omitted: everywhere.")
-@click.option("--strength", type=float, default=1.0, show_default=True, help="From 0 (unchanged) to 1 (full edit).")
-@click.option("--method", default="default", help=f"default (the paradigm's best), {', '.join(METHODS)}.")
-@click.option("--towers", default="visual", show_default=True, help=f"Which projections change: {', '.join(TOWERS)}.")
-@_model_and_images
-@click.option("--images-per-cell", default=0, help="Only the first N images of each class in each domain; 0 is all.")
+@main.command(short_help="Measure a CLIP, edited or not, on an image folder.")
+@shared.MODEL
+@shared.LAYOUT
+@shared.MEASURED
+@shared.PROMPTS
+@click.option("--csv", type=click.Path(path_type=Path, dir_okay=False), help="Also write one row a cell here.")
+@click.option("--json", "json_", type=click.Path(path_type=Path, dir_okay=False), help="Also write all numbers here.")
+def evaluate(csv: Path | None, json_: Path | None, **options) -> None:
+    """Measure a CLIP on an image folder: accuracy of each class in each domain.
+
+    For a folder that `forget` or `report` made, its edit.json says what was forgotten, and the accuracy of what was to
+    go and of what was to stay is printed too. Run it on the base and on the edited CLIP to compare.
+
+    \b
+    clip-unlearn evaluate --model dogless --images FOLDER --csv cells.csv
+    clip-unlearn evaluate --model ViT-B-32 --pretrained openai --images FOLDER --limit 50
+    """
+    from .measure import measure, numbers, table
+
+    for file in (csv, json_):
+        check_parent(file)
+    with told():
+        found = measure(SurveyConfig(**of_config(options)))
+    click.echo(table(found))
+    if csv:
+        found.cells().to_csv(csv, index=False, float_format="%.4f")
+    if json_:
+        json_.write_text(json.dumps(numbers(found), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@main.command(short_help="Edit, measure, and explain it on one page.")
+@shared.REQUEST
+@shared.MODEL
+@shared.LAYOUT
+@shared.MEASURED
+@shared.PROMPTS
+@shared.PROTOTYPES
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder for the report and the edited CLIP."
 )
@@ -77,55 +75,96 @@ def report(out: Path, classes: tuple, domains: tuple, **options) -> None:
     clip-unlearn report --classes dog --domains sketch --out out/     dog sketches; dog photos stay
     clip-unlearn report --classes dog,cat --out out/                  dogs and cats, everywhere
     clip-unlearn report --domains sketch --out out/                   every sketch
+    clip-unlearn report --classes 'cup\\, saucer' --images FOLDER --out out/    a name with a comma
     """
-    from .report import write_report  # papermill and nbconvert take a second to import: not for --help
+    from .report import result_table, write_report  # papermill and nbconvert take a second to import: not for --help
 
-    try:
-        config = ReportConfig(classes=_flat(classes), domains=_flat(domains), **options)
+    with told():
+        config = ReportConfig(classes=flat(classes), domains=flat(domains), **of_config(options))
         found = write_report(config, out)
-    except InputError as error:
-        raise _BadInput(str(error)) from error
     click.echo(result_table(found))
     click.echo(f"\nreport   {out / 'report.html'}\nnumbers  {out / 'metrics.json'}\nCLIP     {out / 'edited-clip'}")
 
 
-def result_table(found: dict) -> str:
-    """The result of a report as a few lines for a terminal."""
-    what = ", ".join(found["classes"]) if found["paradigm"] != "whole-domain" else "everything"
-    where = ", ".join(found["domains"]) if found["paradigm"] != "global" else "all domains"
-    lines = [f"forget {what} in {where}: {found['method']}, strength {found['strength']:g}", ""]
-    lines.append(f"{'images':30s}{'n':>6s}{'before':>9s}{'after':>9s}")
-    rows = [(name.replace("_", " "), g) for name, g in found["groups"].items() if g]
-    rows.insert(1, ("forget, paraphrased", {"n": rows[0][1]["n"], **found["paraphrase"]}))
-    lines += [f"{name:30s}{g['n']:6d}{100 * g['before']:8.1f}%{100 * g['after']:8.1f}%" for name, g in rows]
-    seconds = ", ".join(f"{k} {v:.1f} s" for k, v in found["seconds"].items())
-    return "\n".join([*lines, "", f"H {found['H']:.3f}   {seconds}" if found["H"] is not None else seconds])
-
-
-@main.command()
-@_model_and_images
+@main.command(short_help="Every request of a kind: mean and worst.")
+@shared.MODEL
+@shared.LAYOUT
+@shared.MEASURED
+@shared.PROMPTS
+@shared.PROTOTYPES
 @click.option("--paradigm", type=click.Choice(PARADIGMS), multiple=True, help="Only these kinds of request.")
 @click.option("--method", default="default", help=f"default (each paradigm's best), {', '.join(METHODS)}.")
 @click.option("--strength", type=float, default=1.0, show_default=True, help="From 0 (unchanged) to 1 (full edit).")
 @click.option("--towers", default="visual", show_default=True, help="Which projections change (global requests).")
 @click.option("--csv", type=click.Path(path_type=Path, dir_okay=False), help="Also write one row a request here.")
 def survey(paradigm: tuple[str, ...], method: str, strength: float, towers: str, csv: Path | None, **options) -> None:
-    """Try EVERY request of a kind (each class, each cell, each domain) and print mean and worst, in Markdown."""
+    """Try EVERY request of a kind (each class, each cell, each domain) and print mean and worst, in Markdown.
+
+    \b
+    clip-unlearn survey --model MODEL --images FOLDER                       all three kinds
+    clip-unlearn survey --paradigm global --method null-space --csv rows.csv
+    """
     from .survey import survey_all
 
-    if csv and not csv.absolute().parent.is_dir():
-        raise _BadInput(f"no folder {csv.absolute().parent} for the CSV file.")
+    check_parent(csv)
     if method == "redirect" and not paradigm:
         paradigm = ("whole-domain",)
-    try:
-        config = SurveyConfig(method=method, **options)
+    with told():
+        config = SurveyConfig(method=method, **of_config(options))
         frame, table = survey_all(config, paradigm or PARADIGMS, check_strength(strength), towers)
-    except InputError as error:
-        raise _BadInput(str(error)) from error
     click.echo(table)
     if csv:
         frame.to_csv(csv, index=False, float_format="%.4f")
 
+
+@main.command(short_help="Many reports, and one table of them.")
+@click.option(
+    "--classes", "classes", type=shared.Points(), multiple=True, help="Classes; dog+cat is both at once, * all."
+)
+@click.option("--domains", "domains", type=shared.Points(), multiple=True, help="Domains; photo+sketch is both, * all.")
+@click.option("--every-class", is_flag=True, help="Each class of the grid, one after the other.")
+@click.option("--every-domain", is_flag=True, help="Each domain of the grid, one after the other.")
+@click.option("--strengths", type=shared.Numbers(), default="1", show_default=True, help="Strengths from 0 to 1.")
+@click.option("--methods", type=Names(), default="default", show_default=True, help=f"default, {', '.join(METHODS)}.")
+@click.option("--towers", default="visual", show_default=True, help="Which projections change (global requests).")
+@shared.MODEL
+@shared.LAYOUT
+@shared.MEASURED
+@shared.PROMPTS
+@shared.PROTOTYPES
+@click.option("--keep-clips", "save_clip", is_flag=True, help="Also keep each edited CLIP: the size of the model each.")
+@click.option("--again", is_flag=True, help="Make reports anew that are finished already.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the sweep.")
+def sweep(
+    classes: tuple, domains: tuple, every_class: bool, every_domain: bool, strengths: list[float], methods: list[str],
+    out: Path, again: bool, **options,
+) -> None:  # fmt: skip
+    """A report for each combination of classes, domains, strengths and methods, a table and a page of them all.
+
+    OUT gets summary.csv, index.html and a folder for each report. A combination that is finished already, with the
+    same parameters, is not made again, so an interrupted sweep goes on where it was. One that fails is named in the
+    table and the others go on; the exit code is then 1.
+
+    \b
+    clip-unlearn sweep --classes dog,cat --domains sketch,photo --strengths 0.5,1 --out sweep/    8 reports
+    clip-unlearn sweep --every-class --methods oblique,null-space --out sweep/
+    clip-unlearn sweep --classes 'dog,cat+horse' --domains 'sketch,*' --out sweep/    * is all domains
+    """
+    from .sweep import run_sweep
+
+    every = (every_class, every_domain)
+    for name, listed, each in zip(("class", "domain"), (classes, domains), every, strict=True):
+        if listed and each:
+            raise BadInput(f"--every-{name} already takes each of them; leave out the list.")
+    with told():
+        axes = {"classes": flat(classes), "domains": flat(domains), "strengths": strengths, "methods": methods}
+        failed = run_sweep(of_config(options), axes, every, out, again)
+    if failed:
+        raise SystemExit(1)
+
+
+for command in (forget, apply):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

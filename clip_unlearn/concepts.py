@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -34,6 +36,7 @@ DOMAIN_WORDS: Mapping[str, tuple[str, ...]] = {
     "real world": ("photo", "photograph", "real picture"),
     "product": ("product photo", "product picture", "catalogue photo"),
     "art": ("artwork", "painting", "drawing"),
+    "rendition": ("rendition", "artwork", "drawing"),
 }
 # Other names of the bundled classes: they build no prototype, so they test whether forgetting reaches past the
 # word that was used.
@@ -62,8 +65,8 @@ class UnknownNameError(InputError):
 
 
 def words(name: str) -> str:
-    """The words of a folder name: "art_painting" -> "art painting"."""
-    return " ".join(name.replace("_", " ").replace("-", " ").split())
+    """The words of a folder name: "art_painting" -> "art painting"; composed letters, as macOS does not write them."""
+    return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").replace("-", " ").split())
 
 
 def _find(name: str, known: Sequence[str], kind: str) -> int:
@@ -75,6 +78,27 @@ def _find(name: str, known: Sequence[str], kind: str) -> int:
     near = difflib.get_close_matches(wanted, plain, n=1, cutoff=0.3)
     hint = f' Did you mean "{known[plain.index(near[0])]}"?' if near else ""
     raise UnknownNameError(f'unknown {kind} "{name}".{hint} The {kind} names are: {", ".join(known)}.')
+
+
+def _checked_templates(kind: str, templates: Sequence[str], holes: Sequence[str]) -> tuple[str, ...]:
+    """The templates, each with exactly the holes that will be filled."""
+    if isinstance(templates, str) or not templates:
+        raise InputError(f"`{kind}` is {'one text, not a list' if templates else 'empty'}.")
+    for template in templates:
+        for hole in holes:
+            if hole not in template:
+                raise InputError(f'template "{template}" in `{kind}` has no {hole}.')
+        for other in set(re.findall(r"\{[^{}]*\}", template)) - set(holes):
+            raise InputError(
+                f'template "{template}" in `{kind}` has {other}, which nothing fills; {" and ".join(holes)} do.'
+            )
+    return tuple(templates)
+
+
+def _entry(mapping: Mapping[str, Sequence[str]], name: str) -> tuple[str, ...]:
+    """What a mapping holds for a name, folder spelling and capitals aside; () if nothing."""
+    wanted = words(name).casefold()
+    return next((tuple(found) for key, found in mapping.items() if words(key).casefold() == wanted), ())
 
 
 @dataclass(frozen=True)
@@ -90,6 +114,8 @@ class ConceptGrid:
     class_templates: tuple[str, ...] = CLASS_TEMPLATES
     domain_words: Mapping[str, Sequence[str]] = field(default_factory=dict)
     synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    test_templates: tuple[str, ...] = TEST_TEMPLATES
+    paraphrase_templates: tuple[str, ...] = PARAPHRASE_TEMPLATES
 
     def __post_init__(self) -> None:
         for kind in ("classes", "domains"):
@@ -99,14 +125,9 @@ class ConceptGrid:
             if len({n.casefold() for n in names}) < len(names):
                 raise InputError(f"`{kind}` has the same name twice: {', '.join(names)}.")
             object.__setattr__(self, kind, names)
-        for kind, holes in (("cell_templates", ("{class}", "{domain}")), ("class_templates", ("{class}",))):
-            templates = tuple(getattr(self, kind))
-            if not templates:
-                raise InputError(f"`{kind}` is empty.")
-            for template, hole in ((t, h) for t in templates for h in holes):
-                if hole not in template:
-                    raise InputError(f'template "{template}" in `{kind}` has no {hole}.')
-            object.__setattr__(self, kind, templates)
+        for kind in ("cell_templates", "class_templates", "test_templates", "paraphrase_templates"):
+            holes = ("{class}", "{domain}") if kind == "cell_templates" else ("{class}",)
+            object.__setattr__(self, kind, _checked_templates(kind, getattr(self, kind), holes))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -115,7 +136,7 @@ class ConceptGrid:
 
     def words_for(self, domain: str) -> tuple[str, ...]:
         """The words that stand for a domain: the grid's own, else the usual ones, else its name."""
-        return tuple(self.domain_words.get(domain) or DOMAIN_WORDS.get(domain) or (domain,))
+        return _entry(self.domain_words, domain) or _entry(DOMAIN_WORDS, domain) or (domain,)
 
     def cell_prompts(self, class_name: str, domain: str) -> list[str]:
         """The prompts of one cell: templates x domain words."""
@@ -128,12 +149,12 @@ class ConceptGrid:
 
     def test_prompts(self) -> list[list[str]]:
         """(C, ·) the customary prompts that classify."""
-        return [[t.replace("{class}", c) for t in TEST_TEMPLATES] for c in self.classes]
+        return [[t.replace("{class}", c) for t in self.test_templates] for c in self.classes]
 
     def paraphrase_prompts(self) -> list[list[str]]:
         """(C, ·) prompts that built no prototype: other templates, and synonyms where the grid has them."""
-        names = [(*self.synonyms.get(c, ()),) or (c,) for c in self.classes]
-        return [[t.replace("{class}", n) for t in PARAPHRASE_TEMPLATES for n in ns] for ns in names]
+        names = [_entry(self.synonyms, c) or (c,) for c in self.classes]
+        return [[t.replace("{class}", n) for t in self.paraphrase_templates for n in ns] for ns in names]
 
     def class_index(self, name: str) -> int:
         """Row of a class; raises UnknownNameError with the nearest name."""

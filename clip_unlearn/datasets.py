@@ -1,32 +1,29 @@
-"""Image folders <domain>/<class>/*.jpg|png|webp: read by ImageFolder, encoded once, kept as features."""
+"""Image folders <domain>/<class>/*.jpg|png|webp: listed, encoded once, kept as features."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import random
+import re
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from PIL import Image
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from torch.utils.data import DataLoader
-from torchvision.datasets import ImageFolder
 from tqdm.auto import tqdm
 
-from .concepts import ConceptGrid, words
-from .errors import InputError, first_line
+from .concepts import ConceptGrid
+from .encoding import batches, default_workers
+from .errors import first_line
+from .layouts import DataError, list_files, named_folders, read_layout
 from .models import Clip
 from .paths import bundled, cache_dir, keep
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
-
-
-class DataError(InputError):
-    """An image folder that cannot be used; the message names the folder or file."""
 
 
 @dataclass(frozen=True)
@@ -66,53 +63,30 @@ class Features:
         )
 
 
-def open_images(root: str | Path) -> ImageSet:
-    """List <domain>/<class>/* under root; domains and classes are read from the folder names.
+def open_images(
+    root: str | Path | Sequence[str], layout: str = "", split: str = "", class_names: str | Path = ""
+) -> ImageSet:
+    """List the images of <domain>/<class>/*, of <class>/* (one domain, "photo"), or of several "domain=folder".
 
-    A class may be absent from a domain, but a class folder without images is an error (DataError), as are an empty
-    folder and one whose domains hold images directly.
+    Domains and classes are read from the folder names; see `layouts.read_layout` for `layout`, `split` and
+    `class_names`. A class may be absent from a domain, but a class folder without images is an error (DataError).
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise DataError(f"no image folder {root}.")
-    domains = sorted(d for d in root.iterdir() if d.is_dir() and not d.name.startswith("."))
-    if not domains:
-        raise DataError(f"{root} is empty; it should hold <domain>/<class>/*.jpg|png|webp.")
-    per_domain = [(d, _class_folder(d)) for d in domains]
-    names = sorted({words(c) for _, folder in per_domain for c in folder.classes})
-    paths, class_of, domain_of = [], [], []
-    for k, (_, folder) in enumerate(per_domain):
-        index = [names.index(words(c)) for c in folder.classes]
-        paths += [Path(p) for p, _ in folder.samples]
-        class_of += [index[c] for _, c in folder.samples]
-        domain_of += [k] * len(folder.samples)
+    folders = read_layout(root, layout, split, class_names)
+    files = list_files(folders, split)
+    classes = sorted({name for _, name, _ in files})
+    domains = [folder.name for folder in folders]
+    class_index = {name: i for i, name in enumerate(classes)}
+    domain_index = {name: i for i, name in enumerate(domains)}
+    # Names are told and remembered relative to the folder that was given, or to what several have in common.
+    several = named_folders(root)
     return ImageSet(
-        root,
-        tuple(names),
-        tuple(words(d.name) for d in domains),
-        tuple(paths),
-        torch.tensor(class_of),
-        torch.tensor(domain_of),
+        Path(os.path.commonpath(several.values())) if several else Path(root),
+        tuple(classes),
+        tuple(domains),
+        tuple(path for path, _, _ in files),
+        torch.tensor([class_index[name] for _, name, _ in files]),
+        torch.tensor([domain_index[name] for _, _, name in files]),
     )
-
-
-def _class_folder(domain: Path) -> ImageFolder:
-    """The classes of one domain, by torchvision; an empty class folder is named."""
-    classes = sorted(c for c in domain.iterdir() if c.is_dir() and not c.name.startswith("."))
-    if not classes:
-        raise DataError(f"{domain} holds no class folders; it should hold <class>/*.jpg|png|webp.")
-    for c in classes:
-        if not any(p.suffix.lower() in EXTENSIONS for p in c.rglob("*")):
-            raise DataError(f"class folder {c} holds no images ({', '.join(EXTENSIONS)}).")
-    return _ClassFolder(domain, is_valid_file=lambda p: p.lower().endswith(EXTENSIONS))
-
-
-class _ClassFolder(ImageFolder):
-    """ImageFolder that passes over hidden folders, such as .ipynb_checkpoints."""
-
-    def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
-        names = [n for n in super().find_classes(directory)[0] if not n.startswith(".")]
-        return names, {n: i for i, n in enumerate(names)}
 
 
 def bundled_images(unrelated: bool = False) -> ImageSet:
@@ -120,40 +94,28 @@ def bundled_images(unrelated: bool = False) -> ImageSet:
     return open_images(bundled("four_domains") / ("unrelated" if unrelated else "images"))
 
 
-def subset(images: ImageSet, per_cell: int) -> ImageSet:
-    """The first `per_cell` images of each cell: for quick runs."""
-    cell = images.class_of * len(images.domains) + images.domain_of
-    seen: dict[int, int] = {}
-    keep = []
-    for i, c in enumerate(cell.tolist()):
-        seen[c] = seen.get(c, 0) + 1
-        if seen[c] <= per_cell:
-            keep.append(i)
+def subset(images: ImageSet, per_cell: int, seed: int | None = None) -> ImageSet:
+    """At most `per_cell` images of each cell: the first, or with a seed a random choice, in the same order.
+
+    The choice in a cell depends on the seed and on that cell's class, domain and number of images alone.
+    """
+    cells: dict[tuple[int, int], list[int]] = {}
+    for i, cell in enumerate(zip(images.class_of.tolist(), images.domain_of.tolist(), strict=True)):
+        cells.setdefault(cell, []).append(i)
+    keep: list[int] = []
+    for (c, k), members in cells.items():
+        if seed is None or len(members) <= per_cell:
+            keep += members[:per_cell]
+        else:
+            keep += random.Random(f"{seed} {images.classes[c]} {images.domains[k]}").sample(members, per_cell)
+    keep.sort()
     paths = tuple(images.paths[i] for i in keep)
-    return ImageSet(images.root, images.classes, images.domains, paths, images.class_of[keep], images.domain_of[keep])
+    return replace(images, paths=paths, class_of=images.class_of[keep], domain_of=images.domain_of[keep])
 
 
 def grid_of(images: ImageSet, synonyms: dict[str, Sequence[str]] | None = None) -> ConceptGrid:
     """The concept grid of an image folder: its classes x its domains."""
     return ConceptGrid(images.classes, images.domains, synonyms=synonyms or {})
-
-
-class _Opened(torch.utils.data.Dataset):
-    """Opens and preprocesses one image; an unreadable one comes back as its message."""
-
-    def __init__(self, images: ImageSet, preprocess) -> None:
-        self.images, self.preprocess = images, preprocess
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, i: int) -> tuple[int, Tensor | str]:
-        path = self.images.paths[i]
-        try:
-            with Image.open(path) as image:
-                return i, self.preprocess(image.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            return i, f"{path.relative_to(self.images.root)}: {first_line(error)}"
 
 
 def encode(
@@ -163,22 +125,27 @@ def encode(
     progress: bool = True,
     cache: bool = True,
     batch: int = 128,
-    workers: int = 0,
+    workers: int | None = None,
 ) -> Features:
     """Features f (n, D) of all images, before the projection; every later edit is a matrix product on them.
 
-    Cached by content: weights, preprocessing, and each file's name, size and time of change. Raises DataError naming
-    the first unreadable image, unless skip_unreadable: then such images are left out and listed.
+    Cached by content: weights, preprocessing, and each file's name, size and time of change. `workers` processes open
+    the images, None takes a number that suits the set; at most `encoding.WINDOW` images are in memory at once. Raises
+    DataError naming the first unreadable image, unless skip_unreadable: then such images are left out and listed.
     """
-    entry = cache_dir() / "features" / f"{_key(clip, images)}.safetensors"
-    if cache and entry.is_file():
-        f, kept, note = _read(entry)
-    else:
+    if workers is not None and workers < 0:
+        raise DataError(f"workers is {workers}; it must be a whole number, at least 0.")
+    entry = cache_dir() / "features" / f"{_key(clip, images)}.safetensors" if cache else None
+    found = _read(entry) if entry else None
+    if not found:
         start = time.perf_counter()
+        workers = default_workers(len(images)) if workers is None else workers
         f, kept, skipped = _encode(clip, images, skip_unreadable, progress, batch, workers)
         note = {"skipped": skipped, "seconds": time.perf_counter() - start}
-        if cache and not skipped:  # a folder with broken files is read again each time: they may have been mended
+        found = f, kept, note
+        if entry and not skipped:  # a folder with broken files is read again each time: they may have been mended
             keep(entry, {"f": f, "kept": kept}, {"note": json.dumps(note)})
+    f, kept, note = found
     paths = tuple(images.paths[i] for i in kept.tolist())
     return Features(f, images.class_of[kept], images.domain_of[kept], paths, tuple(note["skipped"]), note["seconds"])
 
@@ -188,33 +155,44 @@ def _encode(
     clip: Clip, images: ImageSet, skip_unreadable: bool, progress: bool, batch: int, workers: int
 ) -> tuple[Tensor, Tensor, list[str]]:
     """Features, the indices that could be read, and a line for each image that could not."""
-    loader = DataLoader(_Opened(images, clip.preprocess), batch, num_workers=workers, collate_fn=list)
-    f, kept, skipped = [], [], []
+    loader = batches(images.paths, images.root, clip.preprocess, batch, workers, pin=clip.device.type == "cuda")
+    f, kept, skipped = None, [], []
     with tqdm(total=len(images), desc="encoding", disable=not progress) as bar:
-        for items in loader:
-            bad = [x for _, x in items if isinstance(x, str)]
-            if bad and not skip_unreadable:
-                raise DataError(f"unreadable image {bad[0]} (--skip-unreadable goes on without such images).")
-            skipped += bad
-            good = [(i, x) for i, x in items if not isinstance(x, str)]
-            if good:
-                f.append(clip.image_features(torch.stack([x for _, x in good])).cpu())
-                kept += [i for i, _ in good]
-            bar.update(len(items))
-    if not kept:
+        for part in loader:
+            if part.errors and not skip_unreadable:
+                raise DataError(f"unreadable image {part.errors[0]} (--skip-unreadable goes on without such images).")
+            skipped += part.errors
+            bar.update(len(part.numbers) + len(part.errors))
+            if part.pixels is not None:
+                found = clip.image_features(part.pixels).cpu()
+                if f is None:  # all of it at once: a list to join at the end would hold everything twice
+                    f = found.new_empty(len(images), found.shape[1])
+                f[len(kept) : len(kept) + len(found)] = found
+                kept += part.numbers
+            del part  # before the next one comes
+    if f is None:
         raise DataError(f"no readable image in {images.root}.")
-    return torch.cat(f), torch.tensor(kept), skipped
+    return f[: len(kept)], torch.tensor(kept), skipped
 
 
 def _key(clip: Clip, images: ImageSet) -> str:
     """A name for these features, from everything that decides them."""
-    digest = hashlib.sha256(f"{clip.fingerprint()} {clip.preprocess}".encode())
+    # A function among the transforms prints with its address, which is another one in every process.
+    preprocess = re.sub(r" at 0x[0-9a-fA-F]+", "", str(clip.preprocess))
+    digest = hashlib.sha256(f"{clip.fingerprint()} {preprocess}".encode())
     for path in images.paths:
         stat = path.stat()
         digest.update(f"{path.relative_to(images.root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def _read(entry: Path) -> tuple[Tensor, Tensor, dict]:
-    with safe_open(entry, "pt") as file:
-        return file.get_tensor("f"), file.get_tensor("kept"), json.loads(file.metadata()["note"])
+def _read(entry: Path) -> tuple[Tensor, Tensor, dict] | None:
+    """A cache entry; None where there is none, or where it cannot be read and has to be made again."""
+    if not entry.is_file():
+        return None
+    try:
+        with safe_open(entry, "pt") as file:
+            return file.get_tensor("f"), file.get_tensor("kept"), json.loads(file.metadata()["note"])
+    except (OSError, SafetensorError) as error:
+        warnings.warn(f"cache entry {entry} cannot be read, so it is made again: {first_line(error)}", stacklevel=3)
+        return None

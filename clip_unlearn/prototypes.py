@@ -34,7 +34,7 @@ class Prototypes:
     synthesised pictures (of the latent features where no picture was made), whose cosine with a text tells how near to
     it an image comes; text_features (C, K, D_text) and class_features (C, D_text) of the prompts with and without
     domain words; W (D, d) and W_text (D_text, d) the two projections; seconds the time that the synthesis took, also
-    when it was read from the cache.
+    when it was read from the cache; base the fingerprint of the CLIP.
     """
 
     grid: ConceptGrid
@@ -47,6 +47,7 @@ class Prototypes:
     seed: int = 0
     kind: str = "blend"
     seconds: float = 0.0
+    base: str = ""
 
     @property
     def text(self) -> Tensor:
@@ -102,7 +103,8 @@ def synthesize_prototypes(
     cells, classes = text_prototypes(clip, grid)
     heads = clip.heads
     W = heads["visual"].weight
-    shell = Prototypes(grid, W[:0], W[:0], cells, classes, W, heads["text"].weight, seed, kind)
+    W_text, base = heads["text"].weight, clip.fingerprint()
+    shell = Prototypes(grid, W[:0], W[:0], cells, classes, W, W_text, seed, kind, base=base)
     key = prototype_key(clip, grid, per_cell, seed, kind, how)
     for folder in (bundled("prototypes"), cache_dir() / "prototypes") if cache else ():
         if (folder / f"{key}.safetensors").is_file():

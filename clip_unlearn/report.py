@@ -8,9 +8,9 @@ import math
 import os
 import platform
 import re
-import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from traitlets.config import Config
 from .analysis import Analysis, ReportConfig, analyse
 from .errors import InputError
 from .evaluate import GROUPS
-from .paths import bundled, cache_dir
+from .paths import bundled, cache_dir, put, writable_home
 from .plots import LABELS
 from .unlearn import save_edited
 
@@ -116,6 +116,19 @@ def provenance(a: Analysis) -> str:
     )
 
 
+def result_table(found: Mapping) -> str:
+    """The metrics of a report as a few lines for a terminal."""
+    what = ", ".join(found["classes"]) if found["paradigm"] != "whole-domain" else "everything"
+    where = ", ".join(found["domains"]) if found["paradigm"] != "global" else "all domains"
+    lines = [f"forget {what} in {where}: {found['method']}, strength {found['strength']:g}", ""]
+    lines.append(f"{'images':30s}{'n':>6s}{'before':>9s}{'after':>9s}")
+    rows = [(name.replace("_", " "), g) for name, g in found["groups"].items() if g]
+    rows.insert(1, ("forget, paraphrased", {"n": rows[0][1]["n"], **found["paraphrase"]}))
+    lines += [f"{name:30s}{g['n']:6d}{100 * g['before']:8.1f}%{100 * g['after']:8.1f}%" for name, g in rows]
+    seconds = ", ".join(f"{k} {v:.1f} s" for k, v in found["seconds"].items())
+    return "\n".join([*lines, "", f"H {found['H']:.3f}   {seconds}" if found["H"] is not None else seconds])
+
+
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers."""
     names = ("clip_unlearn", "torch", "torchvision", "open_clip_torch", "timm", "papermill")
@@ -123,12 +136,16 @@ def versions() -> dict[str, str]:
 
 
 def save_results(a: Analysis) -> None:
-    """Write metrics.json and edited-clip into the folder the report was asked to save to; nothing if it was not."""
+    """Write metrics.json and edited-clip (where wanted) into the folder the report was asked to save to, if any."""
     if not a.config.save_to:
         return
     folder = Path(a.config.save_to)
-    (folder / "metrics.json").write_text(json.dumps(metrics(a), indent=2) + "\n")
-    save_edited(a.clip, a.edit, a.config.strength, folder / "edited-clip")
+    found = metrics(a)
+    (folder / "metrics.json").write_text(json.dumps(found, indent=2) + "\n")
+    if a.config.save_clip:
+        names = [a.config.images] if isinstance(a.config.images, str) else a.config.images
+        on = f"{len(a.task.images)} images of {', '.join(Path(name).name for name in names)}"
+        save_edited(a.clip, a.edit, a.config.strength, folder / "edited-clip", found["groups"], on)
 
 
 def write_report(config: ReportConfig, out: str | Path, progress: bool = True) -> dict:
@@ -148,42 +165,37 @@ def write_report(config: ReportConfig, out: str | Path, progress: bool = True) -
         (Path(stage) / "metrics.json").write_text(json.dumps(found, indent=2) + "\n")
         out.mkdir(parents=True, exist_ok=True)
         for name in ARTEFACTS:
-            _replace(Path(stage) / name, out / name)
+            if (Path(stage) / name).exists():
+                put(Path(stage) / name, out / name)
     return found
 
 
 def _check_output(out: Path) -> Path:
     """The nearest existing folder, to work in on the same disk; InputError where `out` cannot become a report."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"the output path {out} is a file; it must be a folder, or not exist yet.")
+    home = writable_home(out)
     for name in ARTEFACTS:
         if (out / name).exists() and (out / name).is_dir() != (name == "edited-clip"):
             raise InputError(f"{out / name} is in the way: a report would replace it, but it is of another kind.")
-    home = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
-    if not home.is_dir() or not os.access(home, os.W_OK):
-        raise InputError(f"cannot write a report to {out}: {home} is not a folder that can be written to.")
     return home
 
 
-def _replace(new: Path, old: Path) -> None:
-    """Put a finished file or folder where an older one may be."""
-    if old.is_dir():
-        aside = Path(tempfile.mkdtemp(prefix=f".{old.name}.partial-", dir=old.parent))
-        old.rename(aside / old.name)
-        new.rename(old)
-        shutil.rmtree(aside)
-    else:
-        new.replace(old)
+def absolute(parameters: Mapping[str, object]) -> dict:
+    """Parameters for a run in another folder: tuples as lists, and every path that exists made absolute."""
+    found = {k: list(v) if isinstance(v, tuple) else v for k, v in parameters.items()}
+    for name in ("model", "pretrained", "class_names", "prompts"):
+        found[name] = _absolute(found[name])
+    images = found["images"]
+    found["images"] = _absolute(images) if isinstance(images, str) else [_absolute(part) for part in images]
+    return found
 
 
-def _for_kernel(config: ReportConfig) -> dict:
-    """The parameters for a kernel that runs in another folder: every path made absolute."""
-    parameters = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()} | {"save_to": "."}
-    for name in ("images", "model", "pretrained"):
-        path = parameters[name].removeprefix("local-dir:")
-        if path and path != "bundled" and Path(path).exists():
-            parameters[name] = str(Path(path).absolute())
-    return parameters
+def _absolute(text: str) -> str:
+    """A path that exists made absolute, also behind "local-dir:" or in "domain=folder"; another text as it is."""
+    path = text.removeprefix("local-dir:")
+    if path and path != "bundled" and Path(path).exists():
+        return str(Path(path).absolute())
+    name, equals, folder = text.partition("=")
+    return f"{name}={Path(folder).expanduser().absolute()}" if equals and Path(folder).expanduser().exists() else text
 
 
 def _run_notebook(config: ReportConfig, stage: Path) -> None:
@@ -192,13 +204,15 @@ def _run_notebook(config: ReportConfig, stage: Path) -> None:
     from papermill.exceptions import PapermillExecutionError
 
     logging.getLogger("traitlets").setLevel(logging.ERROR)
+    # It warns of parameters that the notebook's first cell does not list; ReportConfig refuses the wrong ones itself.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     # Sockets of this machine rather than open TCP ports; Windows has none.
     transport = Config() if os.name == "nt" else Config({"AsyncKernelManager": {"transport": "ipc"}})
     try:
         papermill.execute_notebook(
             bundled("notebooks") / "report.ipynb",
             stage / "report.ipynb",
-            _for_kernel(config),
+            absolute(asdict(config)) | {"save_to": "."},
             kernel_name="python3",
             cwd=stage,
             progress_bar=False,

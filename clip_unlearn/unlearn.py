@@ -1,21 +1,16 @@
-"""The one verb: a request and prototypes become an edit, and an edit is applied to a CLIP, restored, or saved."""
+"""The one verb: a request and prototypes become an edit."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
-import torch
 from torch import Tensor
 
 from . import nullspace
 from .concepts import ForgetRequest
+from .edits import ProjectionEdit
+from .edits import check_strength as check_strength  # one place to import the verb and its checks from
 from .errors import InputError
-from .models import Clip, save_model
 from .prototypes import Prototypes
+from .saved import save_edited as save_edited
 
 TOWERS = ("visual", "text", "both")
 METHODS = ("null-space", "null-space-text", "null-space-visual", "retain-aware", "oblique", "redirect", "refined")
@@ -35,58 +30,6 @@ SETTINGS: dict[str, dict[str, dict[str, float]]] = {
 # On the text side the oblique edit needs its own amount. With both sides edited it must be light: two full edits go
 # past zero, and the two reversed class directions meet again.
 TEXT_BETA = {"text": 2.5, "both": 0.2}
-
-
-@dataclass(frozen=True)
-class ProjectionEdit:
-    """A fitted edit: for each edited tower the thin factors A (D, r), B (r, d) of Delta = A B. It never changes."""
-
-    request: ForgetRequest
-    method: str
-    factors: dict[str, tuple[Tensor, Tensor]]
-
-    @property
-    def towers(self) -> str:
-        """ "visual", "text" or "both"."""
-        return "both" if len(self.factors) == 2 else next(iter(self.factors))
-
-    def rank(self, tower: str = "visual") -> int:
-        """Number of directions that the edit of a tower touches; 0 if it leaves the tower alone."""
-        return self.factors[tower][1].shape[0] if tower in self.factors else 0
-
-    def weight(self, W: Tensor, strength: float, tower: str = "visual") -> Tensor:
-        """W + strength * A B, pure; strength 0, or a tower that is not edited, returns W itself, bit for bit.
-
-        Raises ValueError for a strength outside [0, 1].
-        """
-        strength = check_strength(strength)
-        if strength == 0 or tower not in self.factors:
-            return W
-        A, B = self.factors[tower]
-        return W + strength * (A.to(W) @ B.to(W))
-
-    @contextlib.contextmanager
-    def applied(self, clip: Clip, strength: float = 1.0) -> Iterator[Clip]:
-        """The CLIP with the edit in place; on exit its weights are what they were, bit for bit, whatever happened."""
-        heads = {tower: clip.heads[tower] for tower in self.factors}
-        new = {tower: self.weight(head.weight, strength, tower) for tower, head in heads.items()}
-        kept = [(tensor, tensor.detach().clone()) for head in heads.values() for tensor in head.tensors()]
-        try:
-            if strength > 0:
-                for tower, head in heads.items():
-                    head.write(new[tower])
-            yield clip
-        finally:
-            with torch.no_grad():
-                for tensor, before in kept:
-                    tensor.copy_(before)
-
-
-def check_strength(strength: float) -> float:
-    """The strength as a float in [0, 1]; raises ValueError otherwise."""
-    if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 <= strength <= 1:
-        raise InputError(f"strength is {strength!r}; it must be a number from 0 (unchanged) to 1 (full edit).")
-    return float(strength)
 
 
 def check_towers(towers: str, request: ForgetRequest) -> None:
@@ -140,7 +83,7 @@ def fit_edit(
     factors = {
         t: _factors(p, mask, request.paradigm, method, *sides[t], {**own.get(t, {}), **settings}) for t in chosen
     }
-    return ProjectionEdit(request, method, factors)
+    return ProjectionEdit(request, method, factors, p.seed, p.base)
 
 
 def _factors(
@@ -166,26 +109,3 @@ def _factors(
         return nullspace.redirect(W, p.text, p.class_text, features, mask, **settings)
     start = _factors(p, mask, paradigm, DEFAULT_METHOD[paradigm], W, features, reached, {})
     return nullspace.refined(W, p.class_text, features, mask, start=start, **settings)
-
-
-def save_edited(clip: Clip, edit: ProjectionEdit, strength: float, folder: str | Path) -> Path:
-    """Write the edited CLIP as an open_clip folder with an edit.json beside the weights; the CLIP itself is untouched.
-
-    `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads it.
-    """
-    folder = Path(folder)
-    with edit.applied(clip, strength):
-        save_model(clip, folder)
-    card = {
-        "base": clip.name,
-        "base_fingerprint": clip.fingerprint(),
-        "paradigm": edit.request.paradigm,
-        "classes": edit.request.classes,
-        "domains": edit.request.domains,
-        "method": edit.method,
-        "towers": edit.towers,
-        "strength": strength,
-        "rank": {tower: edit.rank(tower) for tower in edit.factors},
-    }
-    (folder / "edit.json").write_text(json.dumps(card, indent=2) + "\n")
-    return folder

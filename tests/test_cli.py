@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 
+import click
+import open_clip
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from tiny import picture, write_images
+from torch.nn.functional import normalize
 
+from clip_unlearn import ConceptGrid, ForgetRequest, fit_edit, load_clip, open_images, synthesize_prototypes
 from clip_unlearn.cli import main
+from clip_unlearn.options import Names, Points
 
 
 def run(*arguments: str | Path):
@@ -136,11 +145,209 @@ def test_a_cell_with_no_readable_image_is_named(images: Path, out: Path) -> None
     refused(run(*request, "--skip-unreadable"), out, "no readable image", "dog in photo")
 
 
-@pytest.mark.parametrize("command", [[], ["report"], ["survey"]])
-def test_help_explains_every_option(command: list[str]) -> None:
-    result = run(*command, "--help")
-    assert result.exit_code == 0
-    for option in (
-        ("--classes", "--domains", "--strength", "--model", "--images", "--out") if "report" in command else ()
-    ):
-        assert option in result.output
+COMMANDS = ("forget", "apply", "evaluate", "report", "survey", "sweep")
+
+
+def test_help_lists_every_command_and_each_explains_itself() -> None:
+    listed = run("--help").output
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} +\S.*\.$", listed, re.MULTILINE), listed
+        result = run(name, "--help")
+        assert result.exit_code == 0 and f"clip-unlearn {name} " in result.output, "an example"
+        command = main.commands[name]
+        explained = [o for o in command.params if isinstance(o, click.Option) and not o.hidden]
+        assert all(o.help for o in explained) and all(o.opts[-1] in result.output for o in explained)
+
+
+# ---- names
+
+
+@pytest.mark.parametrize(
+    ("typed", "names"),
+    [
+        ("dog", ["dog"]),
+        ("dog, cat ,", ["dog", "cat"]),
+        (r"cup\, saucer,dog", ["cup, saucer", "dog"]),
+        ("palm tree", ["palm tree"]),
+        ("犬,café", ["犬", "café"]),
+    ],
+)
+def test_names_are_separated_by_commas_that_no_backslash_keeps(typed: str, names: list[str]) -> None:
+    assert Names().convert(typed, None, None) == names
+
+
+def test_points_of_a_sweep_join_names_by_plus() -> None:
+    typed = r"dog, cat+cup\, saucer ,*,c\+d"
+    assert Points().convert(typed, None, None) == [("dog",), ("cat", "cup, saucer"), (), ("c+d",)]
+
+
+def test_a_class_with_a_comma_is_forgotten_by_its_name(clip_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "g.yaml").write_text('classes: ["cup, saucer", cup, 犬]\ndomains: [photo, sketch]\n', encoding="utf-8")
+    shared = ("--model", clip_folder, "--grid", tmp_path / "g.yaml", "--per-cell", "1", "--out", tmp_path / "out")
+    result = run("forget", "--classes", r"cup\, saucer,犬", *shared)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "out" / "edit.json").read_text())["classes"] == ["cup, saucer", "犬"]
+
+
+# ---- forget, apply, evaluate
+
+
+@pytest.fixture
+def skeleton(tmp_path: Path) -> Path:
+    """Folders of two domains x three classes, without a single image."""
+    for cell in (f"{d}/{c}" for d in ("photo", "sketch") for c in ("cat", "dog", "house")):
+        (tmp_path / "skeleton" / cell).mkdir(parents=True)
+    return tmp_path / "skeleton"
+
+
+def test_forget_needs_names_alone_and_changes_the_projection_alone(
+    clip_folder: Path, skeleton: Path, out: Path
+) -> None:
+    request = ("--classes", "dog", "--domains", "sketch", "--strength", "0.7", "--per-cell", "2")
+    result = run("forget", "--model", clip_folder, "--images", skeleton, *request, "--out", out)
+    assert result.exit_code == 0 and "forgot dog in sketch" in result.output, result.output
+    base, edited = (load_clip(f, device="cpu").model.state_dict() for f in (clip_folder, out))
+    assert [k for k, v in edited.items() if not torch.equal(v, base[k])] == ["visual.proj"]
+    clip = load_clip(clip_folder, device="cpu")
+    edit = fit_edit(
+        synthesize_prototypes(clip, ConceptGrid(["cat", "dog", "house"], ["photo", "sketch"]), 2, progress=False),
+        ForgetRequest(["dog"], ["sketch"]),
+    )
+    torch.testing.assert_close(edited["visual.proj"], edit.weight(clip.heads["visual"].weight, 0.7))
+
+
+def test_an_edit_alone_is_applied_later_and_gives_the_same_clip(
+    clip_folder: Path, skeleton: Path, tmp_path: Path
+) -> None:
+    edit, one, two = (tmp_path / name for name in ("dogless.safetensors", "one", "two"))
+    base = ("--model", clip_folder)
+    result = run("forget", *base, "--images", skeleton, "--classes", "dog", "--edit", edit, "--out", one)
+    assert result.exit_code == 0 and edit.stat().st_size < 1e6, result.output
+    result = run("apply", edit, *base, "--out", two)
+    assert result.exit_code == 0 and f"applied  {edit}: dog in all domains" in result.output, result.output
+    assert load_clip(one, device="cpu").fingerprint() == load_clip(two, device="cpu").fingerprint()
+    refused(run("apply", edit, "--model", two, "--out", tmp_path / "x" / "y"), tmp_path / "x", "fitted on a CLIP")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), ["nothing to forget"]),
+        (("--classes", "dgo"), ["dgo", 'mean "dog"']),
+        (("--classes", "dog", "--images", "none"), ["no image folder none"]),
+        (("--classes", "dog", "--grid", "none.yaml"), ["no prompts file none.yaml"]),
+        (("--classes", "dog", "--grid", "g.yaml", "--prompts", "imagenet"), ["--grid g.yaml", "leave out"]),
+        (("--classes", "dog", "--model", "m"), ["which classes and domains does m know", "--images", "--grid"]),
+        (("--classes", "dog", "--method", "redirect"), ["redirect", "whole domains"]),
+        (("--classes", "dog", "--method", "magic"), ["magic", "oblique"]),
+        (("--classes", "dog", "--strength", "2"), ["strength is 2.0"]),
+        (("--classes", "dog", "--precision", "int8"), ["int8", "bf16"]),
+        (("--classes", "dog", "--edit", "no/such/folder/e.safetensors"), ["no folder", "e.safetensors"]),
+    ],
+)
+def test_a_bad_forget_is_named_and_leaves_nothing(options: tuple[str, ...], words: list[str], out: Path) -> None:
+    refused(run("forget", *options, "--out", out), out, *words)
+
+
+def test_forget_needs_a_place_to_save_and_spares_other_files(out: Path, clip_folder: Path, skeleton: Path) -> None:
+    result = run("forget", "--classes", "dog")
+    assert result.exit_code == 2 and "nowhere to save" in result.output
+    out.mkdir()
+    (out / "thesis.tex").write_text("mine")
+    result = run("forget", "--classes", "dog", "--out", out)
+    assert result.exit_code == 2 and "holds other files" in result.output
+    assert [p.name for p in out.iterdir()] == ["thesis.tex"]
+    edited = out.with_name("edited")
+    forget = ("forget", "--classes", "dog", "--images", skeleton, "--per-cell", "1", "--out", edited)
+    assert run(*forget, "--model", clip_folder).exit_code == 0
+    result = run(*forget, "--model", edited)
+    assert result.exit_code == 2 and "is the model itself" in result.output
+
+
+def test_evaluate_agrees_with_the_model_and_tells_what_was_forgotten(
+    clip_folder: Path, folder: Path, tmp_path: Path
+) -> None:
+    """The oracle is plain open_clip on the same images, with the test templates."""
+    out = tmp_path / "out"
+    request = ("--classes", "dog", "--domains", "sketch", "--per-cell", "1")
+    assert run("forget", "--model", clip_folder, "--images", folder, *request, "--out", out).exit_code == 0
+    result = run("evaluate", "--model", out, "--images", folder, "--csv", tmp_path / "c.csv", "--json", tmp_path / "n")
+    assert result.exit_code == 0 and "forgotten: dog in sketch" in result.output, result.output
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{out}")
+    tokenizer, images = open_clip.get_tokenizer(f"local-dir:{out}"), open_images(folder)
+    with torch.no_grad():
+        texts = [model.eval().encode_text(tokenizer([f"a photo of a {c}", f"a {c}"])) for c in images.classes]
+        weights = normalize(torch.stack([normalize(t, dim=-1).mean(0) for t in texts]), dim=-1)
+        pixels = torch.stack([preprocess(Image.open(p).convert("RGB")) for p in images.paths])
+        right = (model.encode_image(pixels) @ weights.T).argmax(1).eq(images.class_of)
+    numbers = json.loads((tmp_path / "n").read_text())
+    assert numbers["groups"]["all"]["accuracy"] == pytest.approx(right.float().mean().item())
+    assert numbers["groups"]["forget"]["n"] == 2 and numbers["groups"]["retained"]["n"] == 14
+    rows = pd.read_csv(tmp_path / "c.csv")
+    assert len(rows) == 9 and rows["n"].sum() == 16 and rows.loc[rows["forget"], "class"].tolist() == ["dog"]
+    cell = rows[(rows["class"] == "house") & (rows["domain"] == "photo")].iloc[0]
+    mine = (images.class_of == images.classes.index("house")) & (images.domain_of == images.domains.index("photo"))
+    assert cell["accuracy"] == pytest.approx(right[mine].float().mean().item())
+    (empty,) = [c for c in numbers["cells"] if c["n"] == 0]
+    assert (empty["class"], empty["domain"], empty["accuracy"]) == ("cat", "art painting", None)
+
+
+def test_evaluate_says_why_there_are_no_groups(clip_folder: Path, folder: Path, tmp_path: Path, skeleton: Path) -> None:
+    result = run("evaluate", "--model", clip_folder, "--images", folder)
+    assert result.exit_code == 0 and "no edit.json" in result.output
+    shutil.copytree(clip_folder, tmp_path / "edited")
+    (tmp_path / "edited" / "edit.json").write_text(json.dumps({"classes": ["zebra"], "domains": None}))
+    result = run("evaluate", "--model", tmp_path / "edited", "--images", folder)
+    assert result.exit_code == 0 and 'unknown class "zebra"' in result.output
+    (tmp_path / "edited" / "edit.json").write_text("[]")
+    result = run("evaluate", "--model", tmp_path / "edited", "--images", folder)
+    assert result.exit_code == 2 and "does not say what was forgotten" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--images", "none"), ["no image folder none"]),
+        (("--layout", "pacs"), ['layout "pacs" goes with a folder of your own']),
+        (("--split", "test"), ['split "test" goes with']),
+        (("--images", "a", "--images", "b"), ["domain=folder"]),
+        (("--limit", "-1"), ["images_per_cell is -1"]),
+        (("--limit", "2", "--images-per-cell", "2"), ["two ways to say the same"]),
+        (("--limit", "2", "--limit-seed", "-1"), ["limit_seed is -1"]),
+        (("--workers", "-1"), ["workers is -1"]),
+        (("--csv", "no/such/c.csv"), ["no folder", "c.csv"]),
+    ],
+)
+def test_a_bad_evaluate_is_named(options: tuple[str, ...], words: list[str], out: Path) -> None:
+    refused(run("evaluate", *options), out, *words)
+
+
+def test_a_limit_takes_so_many_of_each_cell_by_its_seed(clip_folder: Path, tmp_path: Path) -> None:
+    root = write_images(tmp_path / "many", per_cell=5)
+
+    def measured(*options: str) -> dict:
+        file = tmp_path / "numbers.json"
+        result = run("evaluate", "--model", clip_folder, "--images", root, *options, "--json", file)
+        assert result.exit_code == 0, result.output
+        return json.loads(file.read_text())
+
+    assert {c["n"] for c in measured("--limit", "2")["cells"]} == {0, 2}
+    assert measured("--limit", "2") == measured("--limit", "2", "--limit-seed", "0")
+    assert measured()["groups"]["all"]["n"] == 40
+
+
+def test_folder_pairs_and_names_of_ids_and_prompts_reach_the_measurement(clip_folder: Path, tmp_path: Path) -> None:
+    for place in ("in/n01440764", "in/n02012849", "sk/n01440764"):
+        (tmp_path / place).mkdir(parents=True)
+        picture(1).save(tmp_path / place / "0.JPEG")
+    pairs = ("--images", f"photo={tmp_path / 'in'}", "--images", f"sketch={tmp_path / 'sk'}")
+    shared = ("evaluate", "--model", clip_folder, *pairs, "--json", tmp_path / "n.json")
+    result = run(*shared, "--prompts", "imagenet")
+    assert result.exit_code == 0, result.output
+    cells = json.loads((tmp_path / "n.json").read_text())["cells"]
+    assert {(c["class"], c["domain"]): c["n"] for c in cells} == {
+        ("crane bird", "photo"): 1,
+        ("crane bird", "sketch"): 0,
+        ("tench", "photo"): 1,
+        ("tench", "sketch"): 1,
+    }

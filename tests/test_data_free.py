@@ -22,6 +22,8 @@ from clip_unlearn import (
     Synthesis,
     datasets,
     fit_edit,
+    forget,
+    layouts,
     nullspace,
     synthesis,
     synthesize_prototypes,
@@ -37,7 +39,7 @@ def public(module: object) -> list[Callable]:
     return [f for name, f in functions if f.__module__ == module.__name__ and not name.startswith("_")]
 
 
-PATH = [f for module in (nullspace, prototypes_module, synthesis, unlearn) for f in public(module)]
+PATH = [f for module in (nullspace, prototypes_module, synthesis, unlearn, forget) for f in public(module)]
 FORBIDDEN_NAMES = {"images", "image", "labels", "label", "pixels", "paths", "path", "dataset", "task", "root", "loader"}
 FORBIDDEN_TYPES = (datasets.ImageSet, datasets.Features, PIL.Image.Image, torch.utils.data.Dataset, DataLoader)
 
@@ -73,12 +75,12 @@ def imports_of(module: str) -> set[str]:
 
 
 def test_nothing_on_the_path_can_reach_the_module_that_opens_images() -> None:
-    reached, new = set(), {"unlearn"}
+    reached, new = set(), {"unlearn", "forget"}
     while new:
         reached |= new
         new = {m for name in new for m in imports_of(name)} - reached
     assert {"nullspace", "prototypes", "synthesis", "models", "concepts"} <= reached
-    assert not reached & {"datasets", "evaluate", "analysis", "survey", "report"}
+    assert not reached & {"datasets", "layouts", "encoding", "evaluate", "analysis", "survey", "report"}
 
 
 @pytest.mark.parametrize("kind", ["blend", "pixel", "latent"])
@@ -97,7 +99,7 @@ def test_synthesis_and_fit_run_where_no_image_can_be_opened(
     for owner, name in (
         (datasets, "open_images"),
         (datasets, "encode"),
-        (datasets, "ImageFolder"),
+        (layouts, "ImageFolder"),
         (PIL.Image, "open"),
     ):
         monkeypatch.setattr(owner, name, forbid)

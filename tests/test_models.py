@@ -10,6 +10,7 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny import CONFIGS, tiny_model
 
 from clip_unlearn import Clip, load_clip
@@ -250,8 +251,14 @@ def named(make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_quickgelu_mismatch_is_an_error(named: Path) -> None:
     assert load_clip("tiny", "right", device="cpu").name == "tiny"
-    with pytest.raises(ModelError, match="QuickGELU mismatch"):
+    with pytest.raises(ModelError, match=r"QuickGELU mismatch: mismatched .* load tiny-quickgelu"):
         load_clip("tiny", "mismatched", device="cpu")
+
+
+@pytest.mark.parametrize("name", ["ViT-B-32", "ViT-L/14", "RN50"])
+def test_the_openai_weights_need_quickgelu_and_that_is_said_before_anything_is_fetched(name: str) -> None:
+    with pytest.raises(ModelError, match=f"QuickGELU mismatch: openai .* load {name.replace('/', '-')}-quickgelu"):
+        load_clip(name, "openai")
 
 
 def test_a_name_with_a_slash_is_open_clips_name_with_a_dash(named: Path) -> None:
@@ -264,3 +271,91 @@ def test_a_safetensors_file_stands_for_a_tag(named: Path) -> None:
     assert clip.fingerprint() == load_clip(named, device="cpu").fingerprint()
     with pytest.raises(ModelError, match="cannot load tiny"):
         load_clip("tiny", str(named / "absent.safetensors"), device="cpu")
+
+
+def test_a_file_takes_the_preprocessing_that_all_tags_of_its_architecture_share(
+    named: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_clip("tiny", str(named / WEIGHTS), device="cpu").model.visual.image_std == (0.25,) * 3
+    other = {**open_clip.pretrained._PRETRAINED["tiny"], "third": {"file": "", "mean": (0.4,) * 3, "std": (0.3,) * 3}}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny", other)
+    visual = load_clip("tiny", str(named / WEIGHTS), device="cpu").model.visual
+    assert visual.image_std == open_clip.OPENAI_DATASET_STD  # they differ: open_clip's default
+
+
+@pytest.mark.parametrize("suffix", ["pt", "pth", "bin"])
+@pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "training checkpoint"])
+def test_a_state_dict_loads(named: Path, tmp_path: Path, suffix: str, wrapped: bool) -> None:
+    tensors, file = load_file(named / WEIGHTS), tmp_path / f"weights.{suffix}"
+    if wrapped:
+        tensors = {"epoch": 3, "state_dict": {f"module.{key}": value for key, value in tensors.items()}}
+    torch.save(tensors, file)
+    assert load_clip("tiny", file, device="cpu").fingerprint() == load_clip(named, device="cpu").fingerprint()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_torchscript_archive_is_refused(named: Path, tmp_path: Path) -> None:
+    torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)).save(str(tmp_path / "scripted.pt"))
+    with pytest.raises(ModelError, match=r"scripted\.pt is a TorchScript archive"):
+        load_clip("tiny", tmp_path / "scripted.pt")
+
+
+def test_a_pickle_that_breaks_the_safe_reader_itself_is_named(named: Path, tmp_path: Path) -> None:
+    (tmp_path / "odd.bin").write_bytes(b"\x80\x02ccollections\nOrderedDict\nK\x01R.")  # its arguments are no tuple
+    with pytest.raises(ModelError, match=r"odd\.bin is not a state dict"):
+        load_clip("tiny", tmp_path / "odd.bin")
+
+
+def test_a_file_that_is_no_state_dict_is_named(named: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.pt").write_text("not weights")
+    with pytest.raises(ModelError, match=r"notes\.pt"):
+        load_clip("tiny", tmp_path / "notes.pt")
+
+
+def test_weights_without_an_architecture_ask_for_one(named: Path) -> None:
+    with pytest.raises(ModelError, match=rf"{WEIGHTS} is a file: name its architecture"):
+        load_clip(named / WEIGHTS)
+
+
+# ---- precision and device
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize("kind", ["vit", "timm-linear-bias", "custom-text", "modified-resnet"])
+def test_half_precision_computes_the_edit_in_single(
+    make_folder: Callable[..., Path], kind: str, precision: str, dtype: torch.dtype
+) -> None:
+    clip = load_clip(make_folder(kind), device="cpu", precision=precision)
+    head = clip.heads["visual"]
+    assert head.tensors()[0].dtype is dtype and head.weight.dtype is torch.float32
+    x = pixels(clip)
+    f, g = clip.image_features(x), clip.text_features(PROMPTS)
+    assert f.dtype is g.dtype is torch.float32
+    with torch.no_grad():
+        expected = clip.model.encode_image(x.to(dtype)).float(), clip.model.encode_text(clip.tokenizer(PROMPTS)).float()
+    for found, h in zip((f @ head.weight, g @ clip.heads["text"].weight), expected, strict=True):
+        torch.testing.assert_close(found, h, rtol=0, atol=0.02 * float(h.abs().max()))
+
+
+def test_an_unknown_precision_lists_the_known(clip_folder: Path) -> None:
+    with pytest.raises(ModelError, match='unknown precision "int8": fp32, fp16, bf16'):
+        load_clip(clip_folder, precision="int8")
+
+
+def test_device_auto_is_what_there_is(clip_folder: Path) -> None:
+    assert load_clip(clip_folder, device="auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_the_fingerprint_is_the_same_and_the_mathematics_stays_on_the_cpu(clip_folder: Path) -> None:
+    here, there = (load_clip(clip_folder, device=device) for device in ("cpu", "cuda"))
+    assert here.fingerprint() == there.fingerprint()
+    assert torch.equal(here.heads["visual"].weight, there.heads["visual"].weight)
+    x = pixels(here)
+    torch.testing.assert_close(there.image_features(x).cpu(), here.image_features(x), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(there.text_features(PROMPTS), here.text_features(PROMPTS), atol=1e-3, rtol=1e-3)
+
+
+def test_a_device_that_is_not_there_is_one_clear_line(clip_folder: Path) -> None:
+    with pytest.raises(ModelError, match="cannot load"):
+        load_clip(clip_folder, device="abacus")

@@ -63,10 +63,10 @@ def test_environment_installs_what_pyproject_names_and_nothing_else(environment:
 
 
 def test_every_import_is_declared_or_comes_with_what_is(pyproject: dict) -> None:
-    """The packages of the design card, and what they bring (PIL and torchvision come with open_clip_torch)."""
-    brought = {"PIL", "numpy", "pandas", "matplotlib", "mpl_toolkits", "safetensors", "torchvision", "tqdm", "click"}
-    brought |= {"nbconvert", "nbformat", "nbclient", "IPython", "jupyter_client", "huggingface_hub", "traitlets"}
-    brought |= {"packaging", "psutil"}
+    """The packages of the design card, and what they bring (PIL comes with open_clip_torch, yaml with papermill)."""
+    brought = {"PIL", "numpy", "pandas", "matplotlib", "mpl_toolkits", "safetensors", "torchvision", "timm", "tqdm"}
+    brought |= {"click", "nbconvert", "nbformat", "nbclient", "IPython", "jupyter_client", "huggingface_hub", "yaml"}
+    brought |= {"traitlets", "packaging", "psutil"}
     declared = {
         re.match(r"[\w-]+", d)[0].replace("open_clip_torch", "open_clip") for d in pyproject["project"]["dependencies"]
     }

@@ -272,6 +272,7 @@ def test_the_saved_card_says_what_was_done(clip: Clip, prototypes: Prototypes, t
 def test_a_saved_edit_writes_no_pickle(clip: Clip, prototypes: Prototypes, tmp_path: Path) -> None:
     folder = save_edited(clip, fit_edit(prototypes, REQUESTS["global"]), 1.0, tmp_path / "edited")
     assert sorted(p.name for p in folder.iterdir()) == [
+        "README.md",
         "edit.json",
         "open_clip_config.json",
         "open_clip_model.safetensors",
