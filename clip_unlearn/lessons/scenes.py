@@ -99,13 +99,16 @@ class ForgetScene:
         """The accuracy of every cell at several strengths, side by side, for readers who cannot move the panel."""
         edit = self.fit(**{"class_" if k == "class" else k: v for k, v in choices.items()})
         grid, mask = self.setting.prototypes.grid, edit.request.mask(self.setting.prototypes.grid)
-        figure = Figure(figsize=(10.5, 1.3 + 0.2 * max(len(grid.classes), 8)), layout="constrained")
+        figure = Figure(figsize=(10.5, 1.8 + 0.2 * max(len(grid.classes), 8)), layout="constrained")
         axes = figure.subplots(1, len(strengths), sharey=True)
         for ax, strength in zip(axes, strengths, strict=True):
             now = measure(self.setting, edit, strength)
             image = _heat(ax, 100 * now.cells, mask, grid)
             stay = now.groups.get("same_class", now.groups["retained"])
             ax.set_title(f"strength {strength:g}\nforget {now.groups['forget']:.2f}, stay {stay:.2f}", fontsize=9)
+        axes[0].set_ylabel("class")
+        figure.supxlabel("domain", fontsize=10)
+        figure.suptitle(f"Forget {edit.request}: accuracy of every cell", fontsize=12)
         figure.colorbar(image, ax=axes, label="accuracy (%)")
         return figure
 
@@ -140,6 +143,7 @@ class _Stage:
         C, K = mask.shape
         self.heat = _heat(ax, np.zeros((C, K)), mask, grid)
         ax.set_title("accuracy of each cell (%; blank is 100)", fontsize=10)
+        ax.set(xlabel="domain", ylabel="class")
         style = {"ha": "center", "va": "center", "fontsize": 8}
         self.cells = [[ax.text(k, c, "", **style) for k in range(K)] for c in range(C)]
         self.figure.live(self.heat, *(t for line in self.cells for t in line), *ax.patches)

@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 import torch
+from matplotlib.patheffects import withStroke
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
@@ -23,13 +24,19 @@ from ..models import Clip
 from ..plots import ACCURACY, COLORS, WRONG
 from ..widgets import LiveFigure, Panel, View, choice
 
-TEXT, REAL = "the text", "the real mean"
+TEXT = "the text"
+REAL = "the real mean"
+OF_TEXT = WRONG
+OF_IMAGES = COLORS["retained"]
 GRID = ("class", "domain")
 
 
-def cell_means(x: Tensor, images: Features, shape: tuple[int, int]) -> Tensor:
-    """(C, K, d) mean of x (n, d) over the images of each cell; NaN where a cell has none."""
-    cell, cells = images.class_of * shape[1] + images.domain_of, shape[0] * shape[1]
+def cell_means(x: Tensor, images: Features, shape: tuple[int, int], among: Tensor | None = None) -> Tensor:
+    """(C, K, d) mean of x (n, d) over each cell's images, or over those among (n,) bool; NaN where there is none."""
+    cell = images.class_of * shape[1] + images.domain_of
+    if among is not None:
+        x, cell = x[among], cell[among]
+    cells = shape[0] * shape[1]
     total = x.new_zeros(cells, x.shape[1]).index_add(0, cell, x)
     return (total / torch.bincount(cell, minlength=cells)[:, None]).unflatten(0, shape)
 
@@ -37,29 +44,35 @@ def cell_means(x: Tensor, images: Features, shape: tuple[int, int]) -> Tensor:
 def two_way(x: Tensor) -> dict[str, Tensor]:
     """Class, domain and interaction part, (C, K, d) each, of x (C, K, d): they and the mean over all cells sum to x."""
     mean = x.mean((0, 1))
-    class_, domain = x.mean(1, keepdim=True) - mean, x.mean(0, keepdim=True) - mean
+    class_ = x.mean(1, keepdim=True) - mean
+    domain = x.mean(0, keepdim=True) - mean
     return {"class": class_.expand_as(x), "domain": domain.expand_as(x), "interaction": x - mean - class_ - domain}
 
 
 def pixel_features(clip: Clip, pixels: Tensor) -> Tensor:
     """f (n, D) of pictures (n, 3, s, s) in [0, 1], after CLIP's own normalisation; differentiable."""
-    mean, std = (pixels.new_tensor(getattr(clip.model.visual, f"image_{k}"))[:, None, None] for k in ("mean", "std"))
+    tower = clip.model.visual
+    mean = pixels.new_tensor(tower.image_mean)[:, None, None]
+    std = pixels.new_tensor(tower.image_std)[:, None, None]
     return clip.image_features((pixels - mean) / std)
 
 
 def _tiles(part: plt.Figure, rows: int, columns: int) -> list[tuple]:
     """(axes, image, text beneath) of each place; the blank text holds its room in the layout."""
-    out, at = [], {"xycoords": "axes fraction", "ha": "center", "va": "top", "fontsize": 9}
+    out = []
+    beneath = {"xycoords": "axes fraction", "ha": "center", "va": "top", "fontsize": 9}
     for ax in part.subplots(rows, columns, squeeze=False).flat:
         ax.axis("off")
-        out.append((ax, ax.imshow(torch.ones(2, 2, 3), interpolation="nearest"), ax.annotate(" ", (0.5, -0.03), **at)))
+        image = ax.imshow(torch.ones(2, 2, 3), interpolation="nearest")
+        out.append((ax, image, ax.annotate(" ", (0.5, -0.03), **beneath)))
     return out
 
 
 def _put(tile: tuple, x: Path | Tensor, caption: str) -> None:
     """Show a path, or pixels (3, s, s) in [0, 1], with a caption."""
-    tile[1].set_data(x.permute(1, 2, 0) if isinstance(x, Tensor) else Image.open(x).convert("RGB").resize((96, 96)))
-    tile[2].set_text(caption)
+    _, image, text = tile
+    image.set_data(x.permute(1, 2, 0) if isinstance(x, Tensor) else Image.open(x).convert("RGB").resize((96, 96)))
+    text.set_text(caption)
 
 
 def labelled(setting: Setting, index: Sequence[int], notes: Sequence[str] = ()) -> list[tuple[Path, str]]:
@@ -94,25 +107,47 @@ def heatmaps(frames: Mapping[str, pd.DataFrame], label: str, scale: Sequence[flo
     return figure
 
 
+def _name_points(ax: plt.Axes, at: Tensor, named: Mapping[int, str]) -> None:
+    """Ring some of the points at (n, 2), and write their names beside the axes, where nothing lies under them."""
+    order = sorted(named, key=lambda i: at[i, 1].item())
+    room = 0.09 * max(ax.dataLim.height, 1.2 * ax.dataLim.width)  # of a line, on axes of equal scale
+    y = ax.dataLim.ymin - room
+    halo = [withStroke(linewidth=2, foreground="white")]
+    line = {"arrowstyle": "-", "color": "black", "lw": 0.7, "shrinkA": 0, "shrinkB": 3, "path_effects": halo}
+    for i in order:
+        y = max(y + room, at[i, 1].item())
+        ax.plot(*at[i], "o", ms=7, mfc="none", mec="black", mew=1.1)
+        to = {"xytext": (1.04, y), "textcoords": ax.get_yaxis_transform(), "va": "center", "fontsize": 9}
+        ax.annotate(named[i], at[i].tolist(), **to, arrowprops=line)
+
+
 def pair_map(sets: Mapping[str, Tensor], named: Mapping[int, str]) -> plt.Figure:
-    """Two sets of matching points (n, d), a line from each to its partner: by variance, along the gap."""
+    """Two sets of matching points (n, d), a line from each to its partner: by variance, along the gap.
+
+    The first set holds what comes from texts, the second what comes from images; `named` rings points of the second.
+    """
     x, y = sets.values()
-    both, centred = torch.cat([x, y]), torch.cat([x - x.mean(0), y - y.mean(0)])
-    both, gap = both - both.mean(0), normalize(y.mean(0) - x.mean(0), dim=0)
-    main, first = torch.linalg.svd(both, full_matrices=False).Vh[:2], "first principal component"
-    views = [("Where the variance is", both, main, first, "second principal component")]
-    views += [("Along the gap", both, torch.stack([gap, main[0]]), "along the gap", first)]
-    views += [("Each set less its mean", centred, views[1][2], "along the gap", first)]
-    figure = plt.figure(figsize=(11.5, 4), layout="constrained")
+    both = torch.cat([x, y])
+    both = both - both.mean(0)
+    centred = torch.cat([x - x.mean(0), y - y.mean(0)])
+    gap = normalize(y.mean(0) - x.mean(0), dim=0)
+    main = torch.linalg.svd(both, full_matrices=False).Vh[:2]
+    turned = torch.stack([gap, main[0]])
+    first, second = "first principal component", "second principal component"
+    views = [
+        ("Where the variance is", both, main, first, second),
+        ("Along the gap", both, turned, "along the gap", first),
+        ("Each set less its mean", centred, turned, "along the gap", first),
+    ]
+    figure = plt.figure(figsize=(11.5, 4.2), layout="constrained")
     for ax, (title, points, plane, across, up) in zip(figure.subplots(1, 3), views, strict=True):
-        at = (points @ plane.T).unflatten(0, (2, -1)).numpy()
-        ax.plot(*at.transpose(2, 0, 1), color="0.8", lw=0.7, zorder=1)
-        for name, marker, color, place in zip(sets, "^o", (WRONG, COLORS["retained"]), at, strict=True):
+        at = (points @ plane.T).unflatten(0, (2, -1))
+        ax.plot(*at.permute(2, 0, 1), color="0.8", lw=0.7, zorder=1)
+        for name, marker, color, place in zip(sets, "^o", (OF_TEXT, OF_IMAGES), at, strict=True):
             ax.scatter(*place.T, marker=marker, s=26, color=color, label=name, edgecolor="white", linewidth=0.4)
-        for i, word in named.items():
-            ax.annotate(word, at[1, i], (4, 4), textcoords="offset points", fontsize=8)
+        _name_points(ax, at[1], named)
         ax.set(title=title, xlabel=across, ylabel=up, aspect="equal", adjustable="datalim")
-    figure.axes[0].legend(fontsize=9)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -126,9 +161,12 @@ def matches(setting: Setting, prompt: str, domain: str = ALL_DOMAINS) -> tuple[T
     """Indices (n,) of a domain's pictures and their cosines with a prompt, best first; InputError if it is blank."""
     if not prompt.strip():
         raise InputError("the prompt is empty: type what to look for, such as: a sketch of a dog")
-    p, images = setting.prototypes, setting.task.images
+    p = setting.prototypes
+    images = setting.task.images
     t = normalize(setting.clip.text_features([prompt])[0] @ p.W_text, dim=0)
-    here = images.domain_of >= 0 if domain == ALL_DOMAINS else images.domain_of == p.grid.domain_index(domain)
+    here = torch.ones_like(images.domain_of, dtype=torch.bool)
+    if domain != ALL_DOMAINS:
+        here = images.domain_of == p.grid.domain_index(domain)
     cosine, order = (normalize(images.f[here] @ p.W, dim=-1) @ t).sort(descending=True)
     return here.nonzero()[order, 0], cosine
 
@@ -172,7 +210,8 @@ def prompt_panel(setting: Setting, prompt: str, domain: str) -> Panel:
 @torch.no_grad()
 def trace(clip: Clip, snapshots: Mapping[int, Tensor], targets: Tensor, real: Tensor) -> pd.DataFrame:
     """Mean cosine, by step, of pictures (n, 3, s, s) with texts (n, d), and of centred f with centred real f (n, D)."""
-    f, W = {step: pixel_features(clip, x) for step, x in snapshots.items()}, clip.heads["visual"].weight
+    f = {step: pixel_features(clip, x) for step, x in snapshots.items()}
+    W = clip.heads["visual"].weight
     text = {step: cosine_similarity(x @ W, targets).mean().item() for step, x in f.items()}
     near = {step: cosine_similarity(x - x.mean(0), real - real.mean(0)).mean().item() for step, x in f.items()}
     return pd.DataFrame({TEXT: text, REAL: near}).rename_axis("step")
@@ -182,10 +221,12 @@ def step_panel(recipes: Mapping[str, tuple[Mapping[int, Tensor], pd.DataFrame]],
     """The pictures of a step and the cosines of every step, for recipes of (snapshots, their `trace`)."""
     figure, ax, tiles = _stage(1.4, 2, -(-len(names) // 2))
     steps = list(next(iter(recipes.values()))[0])
-    lines = [ax.plot(steps, steps, color=COLORS[c], label=n)[0] for n, c in ((TEXT, "forget"), (REAL, "retained"))]
+    looks = {TEXT: (OF_TEXT, "--"), REAL: (OF_IMAGES, "-")}
+    lines = [ax.plot(steps, steps, style, color=color, label=name)[0] for name, (color, style) in looks.items()]
     ax.set(xlim=(-1, steps[-1] + 1), ylim=(-0.3, 1.02), xlabel="step", ylabel="cosine", title="Mean cosine with ...")
     ax.legend(loc="lower right", frameon=False)
-    figure.live(*lines, mark := ax.axvline(0, color="0.25"))
+    mark = ax.axvline(0, color="0.25")
+    figure.live(*lines, mark)
     figure.settle()
 
     def draw(step: int, recipe: str) -> View:

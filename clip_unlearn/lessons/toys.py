@@ -63,7 +63,7 @@ CLASSES = Toy(
     (COLORS["forget"], COLORS["retained"], COLORS["same_class"]),
     lambda points: (points @ PROMPTS.T).argmax(1),
     lambda: (-PROMPTS[:1].T, PROMPTS[:1]),  # Delta = -u u^T, u the prompt
-    {'"dog"': (0.0, 1.25), '"cat"': (1.1, 0.8), '"car"': (-1.1, -0.72)},
+    {'"dog" = u': (0.0, 1.25), '"cat"': (1.1, 0.8), '"car"': (-1.1, -0.72)},
     ("first coordinate of h", "second coordinate of h"),
 )
 # Two classes in two domains: across, sketch rather than photo; upwards, the score for "dog". A real edit moves the best
@@ -105,9 +105,8 @@ class _Plane:
         self.blind = ax.plot([], [], color="0.1", ls="--", lw=1.2)[0]  # what the detector does not see
         two = () if toy is CLASSES else ({"color": "0.1", "marker": "o", "markevery": [1]}, {"color": "0.6", "lw": 4})
         self.arrows = [ax.plot([], [], **style)[0] for style in two]
-        self.names = [
-            ax.text(0, 0, name, ha="center", va="center", style="italic", zorder=6) for name in "lr"[: len(two)]
-        ]
+        style = {"ha": "center", "va": "center", "style": "italic", "zorder": 6}
+        self.names = [ax.text(0, 0, "", **style) for _ in two]
         self.artists = [*self.tails, self.blind, *reversed(self.arrows), *self.dots, *self.names]
 
     def show(self, A: Tensor, B: Tensor, strength: float) -> dict[str, float]:
@@ -121,10 +120,12 @@ class _Plane:
             self.tails[i].set_data(*torch.stack([points, now, torch.full_like(now, torch.nan)], 1).flatten(0, 1).T)
         l, r = normalize(-A[:, 0], dim=0), normalize(B[0], dim=0)  # noqa: E741
         self.blind.set_data([3 * l[1], -3 * l[1]], [-3 * l[0], 3 * l[0]])
-        for line, name, v, side in zip(self.arrows, self.names, (l, r), (0.12, -0.12), strict=False):
+        texts = ("", "u") if (l @ r).abs() > 0.999 else ("l", "r")  # the plain projector has one direction for both
+        sides = (0.12, -0.12)
+        for line, name, text, v, side in zip(self.arrows, self.names, texts, (l, r), sides, strict=False):
             v = 0.6 * v * v[1].sign()
             line.set_data([0, v[0]], [0, v[1]])
-            name.set_position((v[0] + side * v[1] / 0.6, v[1] - side * v[0] / 0.6))
+            name.set(text=text, position=(v[0] + side * v[1] / 0.6, v[1] - side * v[0] / 0.6))
         return share
 
 
@@ -147,7 +148,7 @@ def panel(toy: Toy) -> Panel:
     return Panel(draw, {"strength": slider("strength", value=0.0), **more}, f"{toy.title}: images of a plane move")
 
 
-def row(toy: Toy, steps: Sequence[Mapping[str, float | str]]) -> Figure:
+def row(toy: Toy, steps: Sequence[Mapping[str, float | str]], title: str = "") -> Figure:
     """CLASSES or DOMAINS once for each step, such as {"strength": 0.5, "rho": 1.0}, side by side."""
     figure = plt.figure(figsize=(3.5 * len(steps), 3.9), layout="constrained")
     for ax, step in zip(figure.subplots(1, len(steps), sharey=True, squeeze=False)[0], steps, strict=True):
@@ -156,14 +157,15 @@ def row(toy: Toy, steps: Sequence[Mapping[str, float | str]]) -> Figure:
         ax.set_title(", ".join(v if k == "method" else f"{k} {v:g}" for k, v in step.items()), fontsize=10)
         ax.label_outer()
     figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-    figure.suptitle(toy.title)
+    figure.suptitle(title or toy.title)
     return figure
 
 
 def space() -> Figure:
     """In three dimensions: taking one direction out leaves a plane, taking two out leaves a line."""
     h = normalize(torch.tensor([[0.25, 0.1, 0.95], [0.85, -0.3, 0.35], [-0.75, -0.6, 0.1]]), dim=1)
-    figure = plt.figure(figsize=(9.6, 4.2), layout="constrained")
+    figure = plt.figure(figsize=(9.6, 4.4), layout="constrained")
+    figure.suptitle("What is left in space (pale: before; bold: after; dotted: the way)")
     for i, names in enumerate(("dog", "dog and cat"), start=1):
         ax = figure.add_subplot(1, 2, i, projection="3d")
         U = orthonormal_basis(h[:i])
@@ -175,9 +177,13 @@ def space() -> Figure:
             if b.norm() > 1e-3:
                 ax.quiver(0, 0, 0, *b, color=color, lw=3, arrow_length_ratio=0.12)
             ax.plot(*torch.stack([a, b]).T, color=color, ls=":", lw=1.2)
-            ax.text(*(1.15 * a), name)
-        ax.set(xlim=(-0.9, 0.9), ylim=(-0.9, 0.9), zlim=(-0.5, 1), xlabel="h₁", ylabel="h₂", zlabel="h₃")
-        ax.set(xticks=[], yticks=[], zticks=[], box_aspect=(6, 6, 5), title=f"take out {names}")
+            ax.text(*(1.15 * a), name, ha="center", va="bottom" if a[2] > 0.2 else "top")
+        ax.set(xlim=(-0.9, 0.9), ylim=(-0.9, 0.9), zlim=(-0.5, 1), xticks=[], yticks=[], zticks=[])
+        for axis, name in zip((ax.xaxis, ax.yaxis, ax.zaxis), ("h₁", "h₂", "h₃"), strict=True):
+            axis.set_label_text(name)
+            axis.labelpad = -12
+        ax.set_title(f"take out {names}", y=0.98)
+        ax.set_box_aspect((6, 6, 5), zoom=1.05)
         ax.view_init(elev=18, azim=-62)
     return figure
 
@@ -192,7 +198,7 @@ def spectrum(curves: Mapping[str, Tensor], title: str, rtol: float = 0.0, after:
         ax.axhline(rtol, color="0.4", lw=1, ls=":", label=f"rtol {rtol:g}")
     if after:
         ax.axvline(after + 0.5, color="0.4", lw=1, ls="--", label=f"{after} directions")
-    ax.set(yscale="log", ylim=(3e-3, 1.4), xlabel="direction, strongest first", title=title)
+    ax.set(yscale="log", ylim=(1e-3, 1.4), xlabel="direction, strongest first", title=title)
     ax.set_ylabel("singular value\n(share of the largest)")
     ax.legend(frameon=False)
     sns.despine(figure)

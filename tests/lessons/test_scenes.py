@@ -73,3 +73,4 @@ def test_the_static_row_has_one_picture_a_strength(setting: Setting, request_of:
     figure = strength_panel(setting, request_of).scene.row((0.0, 0.5, 1.0))
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
     assert [t.split("\n")[0] for t in titles] == ["strength 0", "strength 0.5", "strength 1"]
+    assert figure.get_suptitle() == f"Forget {request_of}: accuracy of every cell"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.text import Text
 from PIL import Image
 from torch.nn.functional import cosine_similarity, normalize
 
@@ -70,6 +72,19 @@ def test_cell_means_are_those_of_a_loop_and_nan_without_images(features: Feature
         assert torch.allclose(means[c, k], features.f[here].mean(0), atol=1e-5, equal_nan=True)
     empty = grid.class_index("cat"), grid.domain_index("art painting")
     assert means[empty].isnan().all() and means.isnan().any(-1).sum() == 1
+
+
+def test_cell_means_among_some_images_leave_the_others_out(features: Features, grid: ConceptGrid) -> None:
+    dog, sketch = grid.class_index("dog"), grid.domain_index("sketch")
+    here = ((features.class_of == dog) & (features.domain_of == sketch)).nonzero().flatten()
+    among = torch.ones(len(features), dtype=torch.bool)
+    among[here[1:]] = False
+    means = cell_means(features.f, features, grid.shape, among)
+    assert len(here) > 1 and torch.allclose(means[dog, sketch], features.f[here[0]])
+    others = torch.ones(grid.shape, dtype=torch.bool)
+    others[dog, sketch] = False
+    everything = cell_means(features.f, features, grid.shape)
+    assert torch.allclose(means[others], everything[others], equal_nan=True)
 
 
 def test_pixels_are_normalised_as_files_are(clip: Clip, pictures: torch.Tensor) -> None:
@@ -182,6 +197,17 @@ def test_a_map_is_centred_along_the_gap(setting: Setting) -> None:
         assert (np.linalg.norm(a - b) > 1) == apart
     assert offsets[1][1][0] - offsets[1][0][0] == pytest.approx(6, abs=1e-4)  # |2, ..., 2| in 9 dimensions
     assert len(png(figure)) > 10_000
+
+
+def test_names_on_a_map_stand_beside_the_axes_and_apart() -> None:
+    x = torch.randn(6, 9, generator=torch.Generator().manual_seed(0))
+    figure = pair_map({"x": x, "y": x + 2}, {0: "none", 1: "one", 2: "two", 3: "three"})
+    figure.canvas.draw()
+    for ax in figure.axes:
+        words = [Text.get_window_extent(text) for text in ax.texts]  # without the line that leads to the point
+        assert len(words) == 4 and min(word.x0 for word in words) > ax.bbox.x1
+        words.sort(key=lambda word: word.y0)
+        assert all(below.y1 <= above.y0 for below, above in pairwise(words))
 
 
 def test_a_scale_even_about_zero_gets_a_diverging_map() -> None:

@@ -76,6 +76,14 @@ def test_a_row_has_one_picture_a_step_named_after_it() -> None:
     figure = toys.row(toys.DOMAINS, [{"method": "null-space", "strength": 1}, {"strength": 0.5, "rho": 1.0}])
     assert [ax.get_title() for ax in figure.axes] == ["null-space, strength 1", "strength 0.5, rho 1"]
     assert len({(ax.get_xlim(), ax.get_ylim()) for ax in figure.axes}) == 1, "the scales do not move"
+    assert figure.get_suptitle() == toys.DOMAINS.title
+    assert toys.row(toys.CLASSES, [{"strength": 1}], "another title").get_suptitle() == "another title"
+
+
+def test_the_plain_projector_shows_one_direction_the_oblique_edit_two() -> None:
+    figure = toys.row(toys.DOMAINS, [{"method": "null-space", "strength": 1}, {"strength": 1, "rho": 1.0}])
+    named = [sorted(t.get_text() for t in ax.texts if t.get_style() == "italic" and t.get_text()) for ax in figure.axes]
+    assert named == [["u"], ["l", "r"]]
 
 
 def test_in_space_what_is_taken_out_has_no_arrow_left() -> None:
