@@ -147,12 +147,18 @@ MEASURED = _together(
         "--split", default="", metavar="NAME", help="Only the images in <domain>_NAME.txt (DomainNet's lists)."
     ),
     click.option(
-        "--limit", default=0, metavar="N", help="At most N images of each class in each domain, chosen by seed."
+        "--limit",
+        type=click.IntRange(0),
+        default=0,
+        metavar="N",
+        help="At most N images of each class in each domain, chosen by seed.",
     ),
-    click.option("--limit-seed", default=0, show_default=True, help="Seed of that choice."),
+    click.option("--limit-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of that choice."),
     click.option("--images-per-cell", default=0, hidden=True, help="The first N images, where --limit chooses."),
     click.option("--skip-unreadable", is_flag=True, help="Go on without images that cannot be opened."),
-    click.option("--workers", type=int, help="Processes that open images; left out: as many as suit the folder."),
+    click.option(
+        "--workers", type=click.IntRange(0), help="Processes that open images; left out: as many as suit the folder."
+    ),
 )
 PROTOTYPES = _together(
     click.option("--per-cell", default=8, show_default=True, help="Visual prototypes of each class in each domain."),
