@@ -38,7 +38,7 @@ test: $(READY) lint
 
 # Two notebooks at a time, on a cache of their own, so that nothing kept from earlier helps.
 nbval: $(READY)
-	cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && export CLIP_UNLEARN_CACHE="$$cache" HF_HUB_OFFLINE=1 && \
+	cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && export CLIP_UNLEARN_CACHE="$$cache" HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 && \
 	ls notebooks/*.ipynb | xargs -P 2 -n 1 $(BIN)/python -m pytest -q -p no:cacheprovider --nbval --nbval-current-env \
 	--nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval.cfg
 

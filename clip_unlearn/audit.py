@@ -10,13 +10,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
-import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from .analysis import Setting
 from .errors import InputError
-from .evaluate import GROUPS, Task, accuracy_grid, classifier, edited_weights, evaluate, group_masks, predict
+from .evaluate import (
+    GROUPS,
+    Task,
+    accuracy_grid,
+    classifier,
+    edited_weights,
+    evaluate,
+    group_masks,
+    one_thread,
+    predict,
+)
 from .probes import few_shot, linear_probe, nearest_prototype, precision_at_k, residual_similarity
 from .prototypes import Prototypes
 from .unlearn import ProjectionEdit
@@ -47,12 +56,8 @@ def audit(setting: Setting, edit: ProjectionEdit, strength: float = 1.0, seed: i
     if not forget.any():
         raise InputError(f"no image of {edit.request}: nothing to audit.")
     near = neighbours(task, p, edit, strength)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # many small products: threads would only wait for one another
-    try:
+    with one_thread():
         before, after = (_checks(setting, edit, x, seed) for x in (0.0, strength))
-    finally:
-        torch.set_num_threads(threads)
     frame = pd.DataFrame(after, columns=["check", "where", "after", "chance"])
     frame.insert(2, "before", [row[2] for row in before])
     sd = frame["after"].iloc[-1]

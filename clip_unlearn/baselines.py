@@ -20,7 +20,7 @@ from .analysis import Setting
 from .concepts import ForgetRequest
 from .datasets import Features
 from .errors import InputError
-from .evaluate import GROUPS, Task, evaluate, halves
+from .evaluate import GROUPS, Task, evaluate, halves, one_thread
 from .nullspace import Factors
 from .prototypes import Prototypes
 from .unlearn import ProjectionEdit, check_strength, fit_edit
@@ -191,6 +191,7 @@ _ALL = (
 BASELINES = {b.name: b for b in _ALL}
 
 
+@one_thread()
 def compare(
     setting: Setting,
     requests: ForgetRequest | Sequence[ForgetRequest],
@@ -209,13 +210,9 @@ def compare(
     requests = [requests] if isinstance(requests, ForgetRequest) else requests
     strength = check_strength(strength)
     fit, held = halves(setting.task, seed)
-    rows, threads = [], torch.get_num_threads()
-    torch.set_num_threads(1)  # the matrices are small: on a busy machine threads that wait for each other cost 30 times
-    try:
-        for request in tqdm(requests, desc="comparing", disable=not progress):
-            rows += _rows(replace(setting, task=held), fit, request, methods, strength, seed)
-    finally:
-        torch.set_num_threads(threads)
+    rows = []
+    for request in tqdm(requests, desc="comparing", disable=not progress):
+        rows += _rows(replace(setting, task=held), fit, request, methods, strength, seed)
     return pd.DataFrame(rows)
 
 

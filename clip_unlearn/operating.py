@@ -5,8 +5,7 @@ A forgotten image is of class c: *own* is its cosine with the text of c, *other*
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,24 +15,13 @@ from torch.nn.functional import normalize, one_hot
 
 from .concepts import all_requests
 from .datasets import Features
-from .evaluate import Task, classifier, edited_weights, group_masks, harmonic
+from .evaluate import Task, classifier, edited_weights, group_masks, harmonic, one_thread
 from .prototypes import Prototypes
 from .unlearn import ProjectionEdit, fit_edit
 
 STEPS = tuple(i / 20 for i in range(21))
 RULES = ("chance rule", "residual rule", "prototype rule")
 Measured = tuple[pd.DataFrame, Tensor, Tensor]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """For many small products: on a busy machine threads that wait for each other cost 30 times what they save."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def measure_at(p: Prototypes, edit: ProjectionEdit, task: Task, strengths: Sequence[float]) -> Measured:

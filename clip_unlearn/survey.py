@@ -9,11 +9,12 @@ from tqdm.auto import tqdm
 
 from .analysis import SurveyConfig, prepare
 from .concepts import all_requests
-from .evaluate import GROUPS, Task, evaluate
+from .evaluate import GROUPS, Task, evaluate, one_thread
 from .prototypes import Prototypes
 from .unlearn import fit_edit
 
 
+@one_thread()
 def every_request(
     prototypes: Prototypes,
     task: Task,

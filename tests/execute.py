@@ -41,7 +41,8 @@ def execute(
     command = [sys.executable, "-m", "papermill", str(notebook), f"{notebook.stem}.executed.ipynb"]
     command += ["-k", "python3", "--cwd", str(folder), "-f", "parameters.yaml"]
     command += ["--execution-timeout", "300", "--no-progress-bar"]
-    environment = os.environ | {"IPYTHONDIR": str(ipython), "HF_HUB_OFFLINE": "1"}
+    # Two at a time on two cores: a second thread in each would only wait for the first.
+    environment = os.environ | {"IPYTHONDIR": str(ipython), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
 
 

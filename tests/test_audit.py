@@ -29,7 +29,7 @@ from clip_unlearn.analysis import Setting
 from clip_unlearn.audit import SHOTS, Audit, audit, neighbours
 from clip_unlearn.datasets import Features
 from clip_unlearn.errors import InputError
-from clip_unlearn.evaluate import Task, classifier, edited_weights, evaluate, group_masks, predict
+from clip_unlearn.evaluate import Task, classifier, edited_weights, evaluate, group_masks, one_thread, predict
 from clip_unlearn.probes import (
     DRAWS,
     few_shot,
@@ -48,12 +48,10 @@ DOG = torch.eye(D)[1]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
+def on_one_thread() -> Iterator[None]:
     """Many small products: threads would only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_thread():
+        yield
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

@@ -21,7 +21,7 @@ from clip_unlearn.analysis import Setting
 from clip_unlearn.baselines import BASELINES, DATA, PICTURES, SEES, SETTINGS, TEXT, compare, comparison_table, halves
 from clip_unlearn.datasets import Features
 from clip_unlearn.errors import InputError
-from clip_unlearn.evaluate import Task
+from clip_unlearn.evaluate import Task, one_thread
 from clip_unlearn.unlearn import METHODS
 
 SEEING = [name for name, b in BASELINES.items() if b.sees == DATA]
@@ -31,12 +31,10 @@ C, K, D, d = 4, 3, 24, 12
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
+def on_one_thread() -> Iterator[None]:
     """The matrices are tiny: on a busy machine threads wait for each other far longer than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from clip_unlearn import (
 )
 from clip_unlearn.concepts import PARAPHRASE_TEMPLATES, TEST_TEMPLATES
 from clip_unlearn.datasets import Features
-from clip_unlearn.evaluate import GROUPS, STRENGTHS, Task, classifier, edited_weights, group_masks, harmonic
+from clip_unlearn.evaluate import GROUPS, STRENGTHS, Task, classifier, edited_weights, group_masks, harmonic, one_thread
 from clip_unlearn.survey import markdown
 
 GRID = ConceptGrid(["cat", "dog", "house"], ["photo", "sketch"])
@@ -272,3 +272,11 @@ def test_the_table_of_summaries_has_a_cell_for_every_group() -> None:
     head, rule, line = markdown([row]).splitlines()
     assert "0.200 (0.30)" in line and "-0.5 (-2.0)" in line and "| 2 global | oblique | 0.700 |" in line
     assert head.count("|") == rule.count("|") == line.count("|") == 3 + len(GROUPS) + 1 + 1
+
+
+def test_one_thread_gives_the_threads_back_whatever_happens() -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError), one_thread():
+        assert torch.get_num_threads() == 1
+        raise KeyError
+    assert torch.get_num_threads() == before

@@ -21,7 +21,6 @@ from clip_unlearn.operating import (
     every_choice,
     image_curve,
     measure_at,
-    one_thread,
     prototype_curve,
     residual_rule,
 )
@@ -127,11 +126,3 @@ def test_what_chose_and_what_measures_share_no_image(setting: Setting) -> None:
     full = table[(table["rule"] == "full") & (table["request"] == "dog in all domains")].iloc[0]
     edit = fit_edit(p, ForgetRequest(["dog"]))
     assert full["own"] == pytest.approx(image_curve(p, edit, second).loc[1.0, "own"])
-
-
-def test_one_thread_gives_the_threads_back_whatever_happens() -> None:
-    before = torch.get_num_threads()
-    with pytest.raises(KeyError), one_thread():
-        assert torch.get_num_threads() == 1
-        raise KeyError
-    assert torch.get_num_threads() == before

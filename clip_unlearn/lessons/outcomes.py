@@ -18,8 +18,7 @@ from torch.nn.functional import normalize
 from ..analysis import Setting
 from ..concepts import ConceptGrid, ForgetRequest, all_requests
 from ..errors import InputError
-from ..evaluate import classifier, edited_weights, group_masks, halves
-from ..operating import one_thread
+from ..evaluate import classifier, edited_weights, group_masks, halves, one_thread
 from ..plots import COLORS
 from ..unlearn import ProjectionEdit, fit_edit
 from .scenes import measure
