@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 
 from clip_unlearn import ConceptGrid, ForgetRequest, fit_edit, load_clip, open_images, synthesize_prototypes
 from clip_unlearn.cli import main
-from clip_unlearn.options import Names, Points
+from clip_unlearn.cli.options import Names, Points
 
 
 def run(*arguments: str | Path):

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
+from ..analysis import ReportConfig, SurveyConfig
+from ..edits import check_strength
+from ..unlearn import METHODS
 from . import options as shared
-from .analysis import ReportConfig, SurveyConfig
-from .edit_commands import apply, forget
-from .edits import check_strength
+from .editing import apply, forget
 from .options import BadInput, Names, check_parent, flat, of_config, told
-from .unlearn import METHODS
 
 PARADIGMS = ("global", "domain-specific", "whole-domain")
 
@@ -45,7 +45,7 @@ def evaluate(csv: Path | None, json_: Path | None, **options) -> None:
     clip-unlearn evaluate --model dogless --images FOLDER --csv cells.csv
     clip-unlearn evaluate --model ViT-B-32 --pretrained openai --images FOLDER --limit 50
     """
-    from .measure import measure, numbers, table
+    from ..measure import measure, numbers, table
 
     for file in (csv, json_):
         check_parent(file)
@@ -77,7 +77,7 @@ def report(out: Path, classes: tuple, domains: tuple, **options) -> None:
     clip-unlearn report --domains sketch --out out/                   every sketch
     clip-unlearn report --classes 'cup\\, saucer' --images FOLDER --out out/    a name with a comma
     """
-    from .report import result_table, write_report  # papermill and nbconvert take a second to import: not for --help
+    from ..report import result_table, write_report  # papermill and nbconvert take a second to import: not for --help
 
     with told():
         config = ReportConfig(classes=flat(classes), domains=flat(domains), **of_config(options))
@@ -104,7 +104,7 @@ def survey(paradigm: tuple[str, ...], method: str, strength: float, towers: str,
     clip-unlearn survey --model MODEL --images FOLDER                       all three kinds
     clip-unlearn survey --paradigm global --method null-space --csv rows.csv
     """
-    from .survey import survey_all
+    from ..survey import survey_all
 
     check_parent(csv)
     if method == "redirect" and not paradigm:
@@ -150,7 +150,7 @@ def sweep(
     clip-unlearn sweep --every-class --methods oblique,null-space --out sweep/
     clip-unlearn sweep --classes 'dog,cat+horse' --domains 'sketch,*' --out sweep/    * is all domains
     """
-    from .sweep import run_sweep
+    from ..sweep import run_sweep
 
     every = (every_class, every_domain)
     for name, listed, each in zip(("class", "domain"), (classes, domains), every, strict=True):
@@ -165,6 +165,3 @@ def sweep(
 
 for command in (forget, apply):
     main.add_command(command)
-
-if __name__ == "__main__":
-    main()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from .errors import InputError
-from .layouts import LAYOUTS
-from .models import PRECISIONS
-from .unlearn import METHODS, TOWERS
+from ..errors import InputError
+from ..layouts import LAYOUTS
+from ..models import PRECISIONS
+from ..unlearn import METHODS, TOWERS
 
 
 class Names(click.ParamType):

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
+from ..concepts import ForgetRequest
+from ..edits import check_strength, compose
+from ..forget import check_folder, make_edit
+from ..inputs import request_grid
+from ..models import load_clip
+from ..saved import load_edit, save_edit, save_edited
 from . import options as shared
-from .concepts import ForgetRequest
-from .edits import check_strength, compose
-from .forget import check_folder, make_edit
-from .inputs import request_grid
-from .models import load_clip
 from .options import BadInput, check_parent, flat, told
-from .saved import load_edit, save_edit, save_edited
 
 
 @click.command(short_help="Edit a CLIP and save it; needs names, no images.")
