@@ -142,7 +142,7 @@ def panel(toy: Toy) -> Panel:
     def draw(strength: float, **settings: float) -> View:
         share = plane.show(*toy.edit(**settings), strength)
         text = ", ".join(f"{name} <b>{value:.2f}</b>" for name, value in share.items())
-        return View(figure, share, f"share still called right: {text}")
+        return View(figure, share, f"<b>strength {strength:.2f}</b>: share still called right: {text}")
 
     more = {} if toy is CLASSES else {"rho": slider("rho", value=0.0), "beta": slider("beta", 0.2, 2.0, 1.0)}
     return Panel(draw, {"strength": slider("strength", value=0.0), **more}, f"{toy.title}: images of a plane move")
