@@ -50,11 +50,11 @@ def two_way(x: Tensor) -> dict[str, Tensor]:
 
 
 def pixel_features(clip: Clip, pixels: Tensor) -> Tensor:
-    """f (n, D) of pictures (n, 3, s, s) in [0, 1], after CLIP's own normalisation; differentiable."""
+    """f (n, D), on the CPU, of pictures (n, 3, s, s) in [0, 1], after CLIP's own normalisation; differentiable."""
     tower = clip.model.visual
     mean = pixels.new_tensor(tower.image_mean)[:, None, None]
     std = pixels.new_tensor(tower.image_std)[:, None, None]
-    return clip.image_features((pixels - mean) / std)
+    return clip.image_features((pixels - mean) / std).cpu()
 
 
 def _tiles(part: plt.Figure, rows: int, columns: int) -> list[tuple]:
