@@ -56,7 +56,7 @@ def _outline(ax: plt.Axes, mask: Tensor) -> None:
 def accuracy_grids(before: pd.DataFrame, after: pd.DataFrame, mask: Tensor, title: str = "") -> Figure:
     """Accuracy of each cell before, after, and the difference; the cells to forget are framed."""
     C, K = before.shape
-    size = (4.2 + 1.05 * 3 * max(K, 3), 1.7 + 0.27 * max(C, 4))
+    size = (3.4 + 0.66 * 3 * max(K, 3), 1.7 + 0.27 * max(C, 4))
     figure, axes = plt.subplots(1, 3, figsize=size, sharey=True, layout="constrained")
     common = {"annot": True, "annot_kws": {"size": 8}, "linewidths": 0.5, "linecolor": "white"}
     for ax, frame, name in ((axes[0], before, "before"), (axes[1], after, "after")):
@@ -74,7 +74,8 @@ def accuracy_grids(before: pd.DataFrame, after: pd.DataFrame, mask: Tensor, titl
     for ax in axes:
         _outline(ax, mask)
         ax.set_xlabel("domain")
-        ax.tick_params(axis="x", rotation=0 if K <= 4 else 40, length=0)
+        ax.tick_params(axis="x", length=0)
+        plt.setp(ax.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
         ax.tick_params(axis="y", rotation=0, length=0)
     axes[0].set_ylabel("class")
     if title:

@@ -21,7 +21,7 @@ def main() -> None:
     contact_sheet(folder / "contact_sheet.jpg", columns=2)
     a = analyse(ReportConfig(classes=("dog",), domains=("sketch",)))
     title = 'Forget "dog" in sketches'
-    plots.accuracy_grids(*a.grids(), a.mask, title).savefig(folder / "grids.png", dpi=90)
+    plots.accuracy_grids(*a.grids(), a.mask, title).savefig(folder / "grids.png", dpi=110)
 
 
 if __name__ == "__main__":
