@@ -12,11 +12,11 @@ from unittest import mock
 
 import open_clip
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from .errors import ModelError, first_line
 from .hub import CONFIG, prepared
+from .paths import save_tensors
 from .sources import WEIGHTS, find_source
 from .towers import Head, add_projections, check_head, image_head, text_head
 
@@ -131,7 +131,7 @@ def save_model(clip: Clip, folder: Path) -> None:
     """Write an open_clip folder: `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads it."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in clip.model.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS)
+    save_tensors(folder / WEIGHTS, tensors)
     inner = getattr(clip.tokenizer, "tokenizer", None)
     if hasattr(inner, "save_pretrained"):  # a Hugging Face tokenizer, which open_clip looks for in the folder
         inner.save_pretrained(folder)

@@ -34,6 +34,14 @@ def cache_dir() -> Path:
     return Path(base).expanduser().absolute()
 
 
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write a safetensors file with the usual permissions: safetensors itself keeps it from everybody but its owner."""
+    path.touch()
+    usual = path.stat().st_mode
+    save_file(dict(tensors), path, dict(metadata) if metadata else None)
+    path.chmod(usual)
+
+
 def keep(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a cache entry under another name first and rename: two runs that share a cache never see half a file.
 
@@ -42,7 +50,7 @@ def keep(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(dict(tensors), partial, metadata=dict(metadata))
+        save_tensors(partial, tensors, metadata)
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import open_clip
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from .concepts import ForgetRequest
 from .edits import EditSequence, ProjectionEdit, check_strength
@@ -18,7 +17,7 @@ from .errors import InputError
 from .hub import PREFIX
 from .modelcard import Measured, model_card
 from .models import Clip, save_model
-from .paths import put, writable_home
+from .paths import put, save_tensors, writable_home
 
 FORMAT = "clip_unlearn edit 1"
 
@@ -71,7 +70,7 @@ def save_edit(edit: ProjectionEdit, file: str | Path) -> Path:
     tensors |= {f"{tower}.B": B.float().contiguous() for tower, (_, B) in edit.factors.items()}
     facts = _edit_facts(edit, 1.0) | {"seed": edit.seed, "base_fingerprint": edit.base, "versions": versions()}
     with tempfile.TemporaryDirectory(prefix=".edit.partial-", dir=writable_home(file.absolute().parent)) as stage:
-        save_file(tensors, Path(stage) / file.name, metadata={"format": FORMAT, "edit": json.dumps(facts)})
+        save_tensors(Path(stage) / file.name, tensors, {"format": FORMAT, "edit": json.dumps(facts)})
         file.parent.mkdir(parents=True, exist_ok=True)
         put(Path(stage) / file.name, file)
     return file

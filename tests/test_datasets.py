@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from tiny import ROOT, picture, write_images
 
-from clip_unlearn import Clip, datasets, encode, encoding, grid_of, open_images
+from clip_unlearn import Clip, datasets, encode, encoding, grid_of, open_images, paths
 from clip_unlearn.datasets import DataError, ImageSet, bundled_images, subset
 
 # ---- folders
@@ -367,6 +367,14 @@ def test_threads_that_share_a_cache_never_see_half_an_entry(fresh_cache: Path) -
         seen = [pool.submit(read, i) for i in range(60)]
         assert all(s.result() for s in seen) and not any(w.result() for w in written)
     assert [p.name for p in path.parent.iterdir()] == ["x.safetensors"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of Windows are of another kind")
+def test_a_cache_entry_can_be_read_by_whoever_may_read_the_folder(fresh_cache: Path) -> None:
+    """One account may fill a cache for a whole class."""
+    paths.keep(fresh_cache / "entry.safetensors", {"f": torch.ones(1)}, {})
+    (fresh_cache / "plain").touch()
+    assert (fresh_cache / "entry.safetensors").stat().st_mode == (fresh_cache / "plain").stat().st_mode
 
 
 def test_a_cache_that_cannot_be_written_is_a_warning(fresh_cache: Path, clip: Clip, folder: Path) -> None:

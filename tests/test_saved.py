@@ -232,7 +232,7 @@ def test_a_failure_half_way_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(models_module, "save_file", full)
+    monkeypatch.setattr(models_module, "save_tensors", full)
     before = state(clip)
     with pytest.raises(OSError, match="no space"):
         save_edited(clip, edit, 1.0, tmp_path / "edited")
