@@ -13,7 +13,7 @@ help:
 	@echo "make notebooks     run the notebooks and keep their outputs in place"
 	@echo "make test-browser  move the sliders in JupyterLab; needs a Chromium"
 	@echo "make lab           open the notebooks in JupyterLab"
-	@echo "make benchmarks    speed of the edit, of a strength change, of synthesis"
+	@echo "make benchmarks    how long everything takes that a person waits for; some minutes"
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
