@@ -64,8 +64,12 @@ class Clip:
         return torch.cat(out).cpu()
 
     def fingerprint(self) -> str:
-        """A hash of every weight, the same on every device: caches and saved edits are keyed by it."""
-        digest = hashlib.sha256()
+        """A hash of the architecture and every weight, the same on every device: caches and saved edits go by it.
+
+        The weights alone would not do: with another activation the same ones make another model.
+        """
+        architecture = json.dumps(self.config["model_cfg"], sort_keys=True, default=str)
+        digest = hashlib.sha256(architecture.encode())
         for key, tensor in sorted(self.model.state_dict().items()):
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

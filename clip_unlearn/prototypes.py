@@ -139,7 +139,8 @@ def prototype_key(
 ) -> str:
     """A name for this very synthesis, from everything that decides its outcome."""
     prompts = [[grid.cell_prompts(c, d) for d in grid.domains] for c in grid.classes]
-    what = [_RECIPE, clip.fingerprint(), prompts, per_cell, seed, kind, asdict(how) if kind != "latent" else None]
+    norm = [list(getattr(clip.model.visual, f"image_{k}")) for k in ("mean", "std")]  # pictures are shown through it
+    what = [_RECIPE, clip.fingerprint(), norm, prompts, per_cell, seed, kind, asdict(how) if kind != "latent" else None]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 

@@ -128,8 +128,18 @@ def test_load_clip_refuses_a_tower_without_projection(make_folder: Callable[...,
         load_clip(folder, device="cpu")
 
 
+def test_fingerprint_follows_the_architecture(clip: Clip, make_folder: Callable[..., Path]) -> None:
+    """The same weights with another activation are another model: no cache and no edit may be shared."""
+    folder = make_folder()
+    assert load_clip(folder, device="cpu").fingerprint() == clip.fingerprint()
+    config = json.loads((folder / CONFIG).read_text())
+    config["model_cfg"]["quick_gelu"] = True
+    (folder / CONFIG).write_text(json.dumps(config))
+    assert load_clip(folder, device="cpu").fingerprint() != clip.fingerprint()
+
+
 def test_fingerprint_follows_the_weights() -> None:
-    clips = [Clip(tiny_model("vit", seed)[0], None, None, "x", {}) for seed in (0, 0, 1)]
+    clips = [Clip(tiny_model("vit", seed)[0], None, None, "x", {"model_cfg": {}}) for seed in (0, 0, 1)]
     first, again, other = (c.fingerprint() for c in clips)
     assert first == again != other
     with torch.no_grad():

@@ -185,6 +185,14 @@ def test_another_model_does_not_meet_this_ones_prototypes(
     assert vit.visual.shape[-1] == 32 and resnet.visual.shape[-1] == 512
 
 
+def test_a_model_that_sees_pictures_otherwise_does_not_meet_these_prototypes(
+    clip: Clip, grid: ConceptGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = module.prototype_key(clip, grid, 2, 0)
+    monkeypatch.setattr(clip.model.visual, "image_mean", (0.5, 0.5, 0.5))
+    assert module.prototype_key(clip, grid, 2, 0) != before
+
+
 def test_without_cache_nothing_is_written(clip: Clip, grid: ConceptGrid, fresh_cache: Path) -> None:
     make(clip, grid)
     assert not fresh_cache.exists()
