@@ -135,7 +135,7 @@ def encode(
     """
     if workers is not None and workers < 0:
         raise DataError(f"workers is {workers}; it must be a whole number, at least 0.")
-    entry = cache_dir() / "features" / f"{_key(clip, images)}.safetensors" if cache else None
+    entry = cache_dir() / "features" / f"{features_key(clip, images)}.safetensors" if cache else None
     found = _read(entry) if entry else None
     if not found:
         start = time.perf_counter()
@@ -175,7 +175,7 @@ def _encode(
     return f[: len(kept)], torch.tensor(kept), skipped
 
 
-def _key(clip: Clip, images: ImageSet) -> str:
+def features_key(clip: Clip, images: ImageSet) -> str:
     """A name for these features, from everything that decides them."""
     # A function among the transforms prints with its address, which is another one in every process.
     preprocess = re.sub(r" at 0x[0-9a-fA-F]+", "", str(clip.preprocess))

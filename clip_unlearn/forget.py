@@ -10,6 +10,7 @@ from .models import Clip
 from .paths import writable_home
 from .prompts import check_prompts
 from .prototypes import synthesize_prototypes
+from .saved import check_replaceable
 from .unlearn import ProjectionEdit, check_method, check_towers, fit_edit
 
 
@@ -41,5 +42,8 @@ def check_folder(out: Path, model: str) -> None:
     writable_home(out)
     if out.is_dir() and any(out.iterdir()) and not (out / "edit.json").is_file():
         raise InputError(f"{out} holds other files; name a new folder for the edited CLIP, or one that holds an edit.")
+    check_replaceable(out)
     if out.is_dir() and Path(model.removeprefix("local-dir:")).resolve() == out.resolve():
         raise InputError(f"{out} is the model itself; name another folder for the edited CLIP.")
+    if out.resolve() == Path.cwd():
+        raise InputError("the edited CLIP is put in place as a whole folder, which cannot be the one you are in.")

@@ -109,6 +109,9 @@ def _domains(root: Path, layout: str, split: str) -> dict[str, Path]:
         return {"photo": _imagenet_root(root, split)}
     if not layout and _is_flat(inside):
         return {"photo": root}
+    if not layout and {f.name for f in inside} <= {"train", "val", "test"}:
+        one = inside[-1]
+        raise DataError(f"{root} holds splits, not domains: give one of them, {one}, or several as photo={one}.")
     return _by_words(inside)
 
 

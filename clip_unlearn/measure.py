@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -15,6 +13,7 @@ from .concepts import ForgetRequest
 from .datasets import encode
 from .errors import InputError, first_line
 from .evaluate import Task, accuracy_grid, group_masks, make_task, predict
+from .models import Clip
 from .prompts import check_prompts
 
 
@@ -69,7 +68,7 @@ def measure(config: SurveyConfig, progress: bool = True) -> Measurement:
     check_prompts(clip.tokenizer, grid)
     task = make_task(clip, grid, encode(clip, images, config.skip_unreadable, progress, workers=config.workers))
     W, W_text = (clip.heads[tower].weight for tower in ("visual", "text"))
-    requests, note = _forgotten(config.model), "the model has no edit.json, so nothing is known to be forgotten"
+    requests, note = _forgotten(clip), "the model has no edit.json, so nothing is known to be forgotten"
     try:
         requests = tuple(request.on(grid) for request in requests)
     except InputError as error:
@@ -78,16 +77,13 @@ def measure(config: SurveyConfig, progress: bool = True) -> Measurement:
     return Measurement(clip.name, task, predict(task, W, W_text), predict(task, W, W_text, True), requests, note)
 
 
-def _forgotten(model: str) -> tuple[ForgetRequest, ...]:
-    """The requests in the edit.json of a model folder; () where there is none."""
-    file = Path(model.removeprefix("local-dir:")) / "edit.json"
-    if not file.is_file():
-        return ()
+def _forgotten(clip: Clip) -> tuple[ForgetRequest, ...]:
+    """The requests in the edit.json of the model's folder; () where there is none."""
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-        return tuple(ForgetRequest(e["classes"] or None, e["domains"] or None) for e in facts.get("edits", [facts]))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{file} does not say what was forgotten: {first_line(error)}") from error
+        return tuple(ForgetRequest(edit["classes"] or None, edit["domains"] or None) for edit in clip.edits)
+    except (KeyError, TypeError, ValueError) as error:
+        why = first_line(error)
+        raise InputError(f"the edit.json of {clip.name} does not say what was forgotten: {why}") from error
 
 
 def numbers(m: Measurement) -> dict:

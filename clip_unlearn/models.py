@@ -27,7 +27,8 @@ PRECISIONS = ("fp32", "fp16", "bf16")
 class Clip:
     """A loaded CLIP: the open_clip model in eval mode, its tokenizer, preprocessing, and where it came from.
 
-    `origin` is what names the very weights: MODEL:TAG, an "hf-hub:" name, or "" for local files.
+    `origin` is what names the very weights: MODEL:TAG, an "hf-hub:" name, or "" for local files. `edits` is what the
+    edit.json of its folder says was done to it before.
     """
 
     model: nn.Module
@@ -37,6 +38,7 @@ class Clip:
     config: dict
     precision: str = "fp32"
     origin: str = ""
+    edits: tuple[dict, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -114,7 +116,7 @@ def load_clip(
         except Exception as error:
             raise ModelError(f"cannot load {source.label}: {first_line(error)}") from error
     model.eval().requires_grad_(False)
-    clip = Clip(model, preprocess, tokenizer, source.label, config, precision, source.origin)
+    clip = Clip(model, preprocess, tokenizer, source.label, config, precision, source.origin, source.edits())
     _check_towers(clip)
     return clip
 

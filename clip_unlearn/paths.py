@@ -69,11 +69,16 @@ def writable_home(out: Path) -> Path:
 
 
 def put(new: Path, old: Path) -> None:
-    """Put a finished file or folder where an older one may be."""
+    """Put a finished file or folder where an older one may be; where that fails, the older one is back."""
     if old.is_dir():
         aside = Path(tempfile.mkdtemp(prefix=f".{old.name}.partial-", dir=old.parent))
         old.rename(aside / old.name)
-        new.rename(old)
+        try:
+            new.rename(old)
+        except OSError:
+            (aside / old.name).rename(old)
+            aside.rmdir()
+            raise
         shutil.rmtree(aside)
     else:
         new.replace(old)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -107,8 +108,8 @@ def synthesize_prototypes(
     shell = Prototypes(grid, W[:0], W[:0], cells, classes, W, W_text, seed, kind, base=base)
     key = prototype_key(clip, grid, per_cell, seed, kind, how)
     for folder in (bundled("prototypes"), cache_dir() / "prototypes") if cache else ():
-        if (folder / f"{key}.safetensors").is_file():
-            return replace(shell, **_read(folder / f"{key}.safetensors"))
+        if found := _read(folder / f"{key}.safetensors"):
+            return replace(shell, **found)
     start = time.perf_counter()
     visual, reached = _synthesize(clip, shell.text.flatten(0, 1), per_cell, seed, kind, how, progress)
     made = {"visual": visual.unflatten(0, grid.shape).contiguous(), "reached": reached.unflatten(0, grid.shape)}
@@ -144,8 +145,14 @@ def prototype_key(
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 
-def _read(path: Path) -> dict[str, Tensor | float]:
-    """The fields of Prototypes that a cache entry holds."""
-    with safe_open(path, "pt") as file:
-        found = {name: file.get_tensor(name).float() for name in ("visual", "reached")}
-        return {**found, "seconds": float((file.metadata() or {}).get("seconds", 0))}
+def _read(path: Path) -> dict[str, Tensor | float] | None:
+    """The fields of Prototypes that a cache entry holds; None where there is none, or one that cannot be read."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            found = {name: file.get_tensor(name).float() for name in ("visual", "reached")}
+            return {**found, "seconds": float((file.metadata() or {}).get("seconds", 0))}
+    except (OSError, SafetensorError) as error:
+        warnings.warn(f"{path} cannot be read and is made again: {error}", stacklevel=2)
+        return None

@@ -21,8 +21,10 @@ from traitlets.config import Config
 from .analysis import Analysis, ReportConfig, analyse
 from .errors import InputError
 from .evaluate import GROUPS
+from .forget import check_folder
 from .paths import bundled, cache_dir, put, writable_home
 from .plots import LABELS
+from .prompts import NAMED
 from .unlearn import save_edited
 
 ARTEFACTS = ("report.ipynb", "report.html", "metrics.json", "edited-clip")
@@ -156,6 +158,8 @@ def write_report(config: ReportConfig, out: str | Path, progress: bool = True) -
     """
     start, out = time.perf_counter(), Path(out)
     home = _check_output(out)
+    if config.save_clip:
+        check_folder(out / "edited-clip", config.model)
     os.environ["CLIP_UNLEARN_CACHE"] = str(cache_dir())  # absolute: the kernel runs in another folder
     analyse(config, progress)
     with tempfile.TemporaryDirectory(prefix=".clip-unlearn.partial-", dir=home) as stage:
@@ -173,6 +177,8 @@ def write_report(config: ReportConfig, out: str | Path, progress: bool = True) -
 def _check_output(out: Path) -> Path:
     """The nearest existing folder, to work in on the same disk; InputError where `out` cannot become a report."""
     home = writable_home(out)
+    if out.resolve() == bundled("notebooks").resolve():
+        raise InputError(f"{out} holds the template of the report, which it would replace; name another folder.")
     for name in ARTEFACTS:
         if (out / name).exists() and (out / name).is_dir() != (name == "edited-clip"):
             raise InputError(f"{out / name} is in the way: a report would replace it, but it is of another kind.")
@@ -182,8 +188,10 @@ def _check_output(out: Path) -> Path:
 def absolute(parameters: Mapping[str, object]) -> dict:
     """Parameters for a run in another folder: tuples as lists, and every path that exists made absolute."""
     found = {k: list(v) if isinstance(v, tuple) else v for k, v in parameters.items()}
-    for name in ("model", "pretrained", "class_names", "prompts"):
-        found[name] = _absolute(found[name])
+    found["model"] = _absolute(found["model"])
+    for name in ("pretrained", "class_names", "prompts"):  # files, or names that a folder may happen to have too
+        if found[name] not in NAMED and Path(found[name]).is_file():
+            found[name] = str(Path(found[name]).absolute())
     images = found["images"]
     found["images"] = _absolute(images) if isinstance(images, str) else [_absolute(part) for part in images]
     return found

@@ -14,12 +14,17 @@ from safetensors import SafetensorError, safe_open
 from .concepts import ForgetRequest
 from .edits import EditSequence, ProjectionEdit, check_strength
 from .errors import InputError
-from .hub import PREFIX
+from .hub import CONFIG, PREFIX
 from .modelcard import Measured, model_card
 from .models import Clip, save_model
 from .paths import put, save_tensors, writable_home
+from .sources import WEIGHTS
 
 FORMAT = "clip_unlearn edit 1"
+# What an edited CLIP's folder may hold: ours, and what the tokenizers of Hugging Face keep.
+_FILES = {WEIGHTS, CONFIG, "edit.json", "README.md", "tokenizer.json", "tokenizer_config.json", "vocab.json"}
+_FILES |= {"vocab.txt", "merges.txt", "special_tokens_map.json", "added_tokens.json", "spiece.model"}
+_FILES |= {"sentencepiece.bpe.model"}
 
 
 def save_edited(
@@ -42,8 +47,7 @@ def save_edited(
     fingerprint = clip.fingerprint()
     _check_base(edit, fingerprint, "the edit", clip)
     writable_home(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "edit.json").is_file():
-        raise InputError(f"{folder} is in the way: it is not empty, and no edited CLIP that could be replaced.")
+    check_replaceable(folder)
     facts = _facts(clip, fingerprint, edit, strength) | ({"measured": measured} if measured else {})
     with tempfile.TemporaryDirectory(prefix=".edited.partial-", dir=writable_home(folder.absolute().parent)) as stage:
         made = Path(stage) / "clip"
@@ -56,6 +60,15 @@ def save_edited(
     return folder
 
 
+def check_replaceable(folder: Path) -> None:
+    """InputError unless a folder is new, empty, or an edited CLIP and nothing else: it is replaced as a whole."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if names and "edit.json" not in names:
+        raise InputError(f"{folder} is in the way: it is not empty, and no edited CLIP that could be replaced.")
+    if others := sorted(names - _FILES):
+        raise InputError(f"{folder} holds {others[0]} beside an edited CLIP, and would be replaced as a whole.")
+
+
 def save_edit(edit: ProjectionEdit, file: str | Path) -> Path:
     """Write an edit alone: its thin factors, float32, with the request and the fingerprint of its base.
 
@@ -66,6 +79,8 @@ def save_edit(edit: ProjectionEdit, file: str | Path) -> Path:
         raise InputError("this edit does not say which CLIP it was fitted on; an edit by `fit_edit` does.")
     if file.is_dir():
         raise InputError(f"{file} is a folder; an edit alone is one file.")
+    if file.exists():
+        read_edit(file)  # only an edit is replaced
     tensors = {f"{tower}.A": A.float().contiguous() for tower, (A, _) in edit.factors.items()}
     tensors |= {f"{tower}.B": B.float().contiguous() for tower, (_, B) in edit.factors.items()}
     facts = _edit_facts(edit, 1.0) | {"seed": edit.seed, "base_fingerprint": edit.base, "versions": versions()}
@@ -128,7 +143,7 @@ def _check_base(edit: ProjectionEdit | EditSequence, fingerprint: str, what: str
 def _facts(clip: Clip, fingerprint: str, edit: ProjectionEdit | EditSequence, strength: float) -> dict:
     """What edit.json says: the base, the edits with the strength of each, and the versions."""
     steps = edit.steps if isinstance(edit, EditSequence) else ((edit, 1.0),)
-    edits = [_edit_facts(one, own * strength) | {"seed": one.seed} for one, own in steps]
+    edits = [*clip.edits, *(_edit_facts(one, own * strength) | {"seed": one.seed} for one, own in steps)]
     base = {
         "base": clip.name,
         "origin": clip.origin,

@@ -32,6 +32,17 @@ class Source:
     files: tuple[HubFile, ...] = ()
     preprocess: dict | None = None
 
+    def edits(self) -> tuple[dict, ...]:
+        """What the folder's edit.json says was forgotten before; () without one."""
+        file = self.folder / "edit.json" if self.folder else None
+        if file is None or not file.is_file():
+            return ()
+        try:
+            facts = json.loads(file.read_text(encoding="utf-8"))
+            return tuple(facts.get("edits", [facts]))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ModelError(f"{file} does not say what was forgotten: {first_line(error)}") from error
+
     def config(self, model: nn.Module) -> dict:
         """What open_clip_config.json says of it."""
         if self.folder:

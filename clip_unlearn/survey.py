@@ -8,10 +8,11 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from .analysis import SurveyConfig, prepare
-from .concepts import all_requests
+from .concepts import ForgetRequest, all_requests
+from .errors import InputError
 from .evaluate import GROUPS, Task, evaluate, one_thread
 from .prototypes import Prototypes
-from .unlearn import fit_edit
+from .unlearn import check_method, check_towers, fit_edit
 
 
 @one_thread()
@@ -55,12 +56,31 @@ def summary(frame: pd.DataFrame) -> dict[str, float | str | int]:
     return out
 
 
+# A request of each paradigm, whose names do not matter.
+_LIKE = {
+    "global": ForgetRequest(("class",)),
+    "domain-specific": ForgetRequest(("class",), ("domain",)),
+    "whole-domain": ForgetRequest(None, ("domain",)),
+}
+
+
 def survey_all(
     config: SurveyConfig, paradigms: Sequence[str], strength: float = 1.0, towers: str = "visual"
 ) -> tuple[pd.DataFrame, str]:
-    """Every request of every paradigm: one row each, and the table of means (worst) in Markdown."""
-    s = prepare(config, progress=True)
+    """Every request of every paradigm: one row each, and the table of means (worst) in Markdown.
+
+    Where there is one domain alone, only global requests leave something to keep; the others are left out.
+    """
     method, frames = None if config.method == "default" else config.method, []
+    for paradigm in paradigms:
+        check_towers(towers, _LIKE[paradigm])
+        if method:
+            check_method(method, _LIKE[paradigm])
+    s = prepare(config, progress=True)
+    if len(s.prototypes.grid.domains) == 1:
+        paradigms = [paradigm for paradigm in paradigms if paradigm == "global"]
+    if not paradigms:
+        raise InputError(f'the only domain is "{s.prototypes.grid.domains[0]}": a request for a domain needs another.')
     for paradigm in paradigms:
         frame = every_request(s.prototypes, s.task, paradigm, method, s.unrelated, strength, towers=towers)
         frames.append(frame.assign(paradigm=paradigm))

@@ -18,7 +18,9 @@ import pandas as pd
 
 from . import __version__
 from .analysis import ReportConfig, SurveyConfig, prepare
+from .datasets import features_key
 from .errors import InputError, first_line
+from .models import Clip
 from .paths import writable_home
 from .report import absolute, write_report
 
@@ -87,11 +89,13 @@ def run_sweep(
     todo = list({c.name: c for c in combinations(_all_parameters(shared), axes)}.values())
     if not todo:
         raise InputError("nothing to forget: name classes, domains, or both, or take --every-class or --every-domain.")
-    prepare(SurveyConfig(**known), progress=True)  # the slow steps, once; every report finds them in the cache
+    config = SurveyConfig(**known)
+    setting = prepare(config, progress=True)  # the slow steps, once; every report finds them in the cache
+    inputs = _inputs(setting.clip, config)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict] = []
     for number, combination in enumerate(todo, 1):
-        rows.append(_one(combination, out, again))
+        rows.append(_one(combination, out, again, inputs))
         _write_overview(pd.DataFrame(rows, columns=COLUMNS), len(todo), out)
         row = rows[-1]
         tail = f": {row['error']}" if row["status"] == "failed" else f", {row['seconds']:.1f} s"
@@ -110,19 +114,35 @@ def _all_parameters(shared: Mapping) -> dict:
     return {**defaults, **shared}
 
 
-def _one(combination: Combination, out: Path, again: bool) -> dict:
+def _inputs(clip: Clip, config: SurveyConfig) -> str:
+    """A hash of what the parameters only name: weights, images, and the files of prompts and class names."""
+    digest = hashlib.sha256(features_key(clip, config.inputs()[0]).encode())
+    for file in map(Path, (config.prompts, config.class_names)):
+        digest.update(file.read_bytes() if file.is_file() else b"")
+    return digest.hexdigest()[:16]
+
+
+def _finished(folder: Path, inputs: str) -> bool:
+    """Whether a report of these very inputs lies there."""
+    if not ((folder / FINISHED).is_file() and (folder / "metrics.json").is_file()):
+        return False
+    return json.loads((folder / FINISHED).read_text(encoding="utf-8")).get("inputs") == inputs
+
+
+def _one(combination: Combination, out: Path, again: bool, inputs: str) -> dict:
     """One row of the table: of a finished report, of a new one, or of one that failed."""
     p, name, start = combination.parameters, combination.name, time.perf_counter()
     row = {"name": name, "method": p["method"], "strength": p["strength"]}
     row |= {k: "; ".join(p[k]) or "all" for k in ("classes", "domains")}
     done = out / name / FINISHED
     try:
-        if not again and done.is_file() and (out / name / "metrics.json").is_file():
+        if not again and _finished(out / name, inputs):
             found, status = json.loads((out / name / "metrics.json").read_text(encoding="utf-8")), "kept"
         else:
             done.unlink(missing_ok=True)
             found, status = write_report(ReportConfig(**p), out / name, progress=False), "made"
-            done.write_text(json.dumps(absolute(p), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            told = absolute(p) | {"inputs": inputs}
+            done.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except Exception as error:  # whatever stops one report is told in its row, and the next one is made
         return {**row, "status": "failed", "seconds": time.perf_counter() - start, "error": first_line(error)}
     return {**row, "status": status, **_numbers(found), "report": f"{name}/report.html", "error": ""}

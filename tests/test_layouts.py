@@ -200,6 +200,11 @@ def test_other_troubles_with_class_names(tmp_path: Path) -> None:
         class_names(["n01440764", "n99999999"])
 
 
+def test_splits_are_not_taken_for_domains(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds splits, not domains"):
+        open_images(write(tmp_path, "train/dog/1.jpg", "val/dog/1.jpg"))
+
+
 # ---- split lists
 
 

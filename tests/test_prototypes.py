@@ -198,6 +198,15 @@ def test_without_cache_nothing_is_written(clip: Clip, grid: ConceptGrid, fresh_c
     assert not fresh_cache.exists()
 
 
+def test_a_damaged_cache_entry_is_made_again(clip: Clip, grid: ConceptGrid, fresh_cache: Path) -> None:
+    first = make(clip, grid, cache=True)
+    (entry,) = fresh_cache.rglob("*.safetensors")
+    entry.write_bytes(b"garbage")
+    with pytest.warns(UserWarning, match="cannot be read and is made again"):
+        again = make(clip, grid, cache=True)
+    assert torch.equal(first.visual, again.visual)
+
+
 # ---- bad input
 
 

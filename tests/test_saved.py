@@ -17,6 +17,7 @@ from tiny import REQUESTS
 
 from clip_unlearn import (
     Clip,
+    ConceptGrid,
     EditSequence,
     ForgetRequest,
     ProjectionEdit,
@@ -28,9 +29,11 @@ from clip_unlearn import (
     read_edit,
     save_edit,
     save_edited,
+    synthesize_prototypes,
 )
 from clip_unlearn import models as models_module
 from clip_unlearn.errors import InputError
+from clip_unlearn.paths import put
 
 
 @pytest.fixture
@@ -274,3 +277,55 @@ def test_a_folder_that_is_no_edited_clip_is_never_replaced(
 
 def test_sequences_are_what_compose_returns(edit: ProjectionEdit) -> None:
     assert isinstance(compose([edit]), EditSequence) and compose([edit]).base == edit.base
+
+
+def test_a_folder_with_something_of_the_users_in_it_is_left_alone(
+    clip: Clip, edit: ProjectionEdit, tmp_path: Path
+) -> None:
+    folder = save_edited(clip, edit, 1.0, tmp_path / "edited")
+    save_edited(clip, edit, 0.5, folder)  # an edited CLIP and nothing else may be replaced
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"holds notes\.txt beside an edited CLIP"):
+        save_edited(clip, edit, 1.0, folder)
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_an_edit_alone_replaces_no_file_that_is_no_edit(
+    prototypes: Prototypes, edit: ProjectionEdit, tmp_path: Path
+) -> None:
+    file = save_edit(edit, tmp_path / "edit.safetensors")
+    save_edit(edit, file)
+    save_file({"a": torch.ones(1)}, tmp_path / "weights.safetensors")
+    with pytest.raises(InputError, match="is no edit"):
+        save_edit(edit, tmp_path / "weights.safetensors")
+    assert load_file(tmp_path / "weights.safetensors")["a"] == 1
+
+
+def test_an_edit_of_an_edited_clip_still_tells_of_the_first(
+    clip: Clip, edit: ProjectionEdit, grid: ConceptGrid, tmp_path: Path
+) -> None:
+    first = load_clip(save_edited(clip, edit, 1.0, tmp_path / "first"), device="cpu")
+    made = synthesize_prototypes(first, grid, per_cell=1, kind="latent", progress=False, cache=False)
+    folder = save_edited(first, fit_edit(made, ForgetRequest(["house"])), 0.5, tmp_path / "second")
+    told = json.loads((folder / "edit.json").read_text())["edits"]
+    assert [e["classes"] for e in told] == [list(edit.request.classes), ["house"]]
+    assert "**house**" in (folder / "README.md").read_text()
+
+
+def test_what_cannot_be_put_in_place_brings_the_older_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, rename = tmp_path / "old", Path.rename
+    old.mkdir()
+    (old / "x").write_text("kept")
+
+    def broken(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise OSError("disk trouble")
+        return rename(self, target)
+
+    (tmp_path / "new").mkdir()
+    monkeypatch.setattr(Path, "rename", broken)
+    with pytest.raises(OSError, match="disk trouble"):
+        put(tmp_path / "new", old)
+    assert (old / "x").read_text() == "kept" and {p.name for p in tmp_path.iterdir()} == {"old", "new"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -46,7 +47,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> list[sweep.ReportConfig]:
         return METRICS
 
     monkeypatch.setattr(sweep, "write_report", pretend)
-    monkeypatch.setattr(sweep, "prepare", lambda *_, **__: None)
+    monkeypatch.setattr(sweep, "prepare", lambda config, **_: SimpleNamespace(clip=config.load()))
     return made
 
 
@@ -104,6 +105,17 @@ def test_finished_reports_are_kept_and_others_are_made(run, reports) -> None:
     (out / table["name"][0] / "metrics.json").unlink()
     run("--classes", "dog")
     assert len(reports) == 5
+
+
+def test_a_report_of_other_images_is_not_kept(run, reports, tmp_path: Path) -> None:
+    """Its parameters are the same; what they name is not."""
+    for _ in range(2):
+        run("--classes", "dog")
+    assert len(reports) == 1
+    old = next((tmp_path / "images" / "photo" / "dog").iterdir())
+    old.with_name("more.jpg").write_bytes(old.read_bytes())
+    run("--classes", "dog")
+    assert len(reports) == 2
 
 
 def test_one_that_fails_is_named_and_does_not_stop_the_others(run, reports) -> None:

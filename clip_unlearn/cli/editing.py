@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from ..edits import check_strength, compose
 from ..forget import check_folder, make_edit
 from ..inputs import request_grid
 from ..models import load_clip
-from ..saved import load_edit, save_edit, save_edited
+from ..saved import load_edit, read_edit, save_edit, save_edited
 from . import options as shared
 from .options import BadInput, check_parent, flat, told
 
@@ -55,8 +56,11 @@ def forget(
         if not grid and images == ("bundled",) and model != "bundled":
             raise BadInput(f"which classes and domains does {model} know? Name them: --images FOLDER, or --grid FILE.")
         check_parent(edit_file)
+        if edit_file and edit_file.exists():
+            read_edit(edit_file)  # only an edit is replaced
         if out:
             check_folder(out, model)
+            _check_outside(out, [edit_file] if edit_file else [])
         check_strength(strength)
         request = ForgetRequest(flat(classes) or None, flat(domains) or None)
         names = request_grid(images[0] if len(images) == 1 else images, layout, class_names, prompts, grid)
@@ -70,6 +74,13 @@ def forget(
     rank = ", ".join(f"{edit.rank(tower)} in the {tower} projection" for tower in edit.factors)
     click.echo(f"forgot {request}: {edit.method}, strength {strength:g}, rank {rank}")
     _tell_saved(out, edit_file)
+
+
+def _check_outside(out: Path, files: Sequence[Path]) -> None:
+    """Refuse an edit's file in the folder that is replaced as a whole."""
+    for file in files:
+        if file.resolve().is_relative_to(out.resolve()):
+            raise BadInput(f"{file} lies in {out}, which is replaced as a whole; keep the edit elsewhere.")
 
 
 def _tell_saved(out: Path | None, edit_file: Path | None = None) -> None:
@@ -97,6 +108,7 @@ def apply(edits: tuple[Path, ...], model: str, pretrained: str, precision: str, 
     with told():
         check_strength(strength)
         check_folder(out, model)
+        _check_outside(out, edits)
         clip = load_clip(model, pretrained or None, precision=precision)
         fitted = [load_edit(file, clip) for file in edits]
         save_edited(clip, fitted[0] if len(fitted) == 1 else compose(fitted), strength, out)
