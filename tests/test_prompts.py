@@ -14,7 +14,7 @@ from tiny import picture
 
 from clip_unlearn import Clip, ConceptGrid, ForgetRequest, encode, grid_of, make_task, open_images
 from clip_unlearn.concepts import TEST_TEMPLATES, UnknownNameError
-from clip_unlearn.datasets import _key
+from clip_unlearn.datasets import features_key
 from clip_unlearn.errors import InputError
 from clip_unlearn.prompts import PromptError, check_prompts, read_grid, read_prompts
 
@@ -148,7 +148,7 @@ def test_names_of_every_script_go_from_folder_to_distinct_tokens(tmp_path: Path,
         warnings.simplefilter("error")
         check_prompts(TOKENIZER, grid)
     task = make_task(clip, grid, encode(clip, images, progress=False, cache=False))
-    assert len(task.images) == len(NAMES) and len(_key(clip, images)) == 16
+    assert len(task.images) == len(NAMES) and len(features_key(clip, images)) == 16
 
 
 @pytest.mark.parametrize(("a", "b"), [("ｄｏｇ", "dog"), ("a&amp;b", "a&b")])
