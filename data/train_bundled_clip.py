@@ -13,8 +13,11 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import open_clip
@@ -31,7 +34,8 @@ from clip_unlearn.concepts import BUNDLED_SYNONYMS, TEST_TEMPLATES
 from clip_unlearn.datasets import Features, bundled_images, encode, grid_of
 from clip_unlearn.models import CONFIG, WEIGHTS, load_clip
 
-CELLS = [(d, c) for d in DOMAINS for c in FIGURES]
+Cells = Sequence[tuple[str, str]]
+CELLS: Cells = [(d, c) for d in DOMAINS for c in FIGURES]
 CONFIG_JSON = {
     "model_cfg": {
         "embed_dim": 96,
@@ -95,20 +99,29 @@ def augment(x: Tensor, rng: torch.Generator) -> Tensor:
     return (x * (1 + spread(0.12))[:, None, None, None] + spread(0.06)[:, None, None, None]).clamp(0, 1)
 
 
-def captions(rng: np.random.Generator) -> list[str]:
-    """Fresh captions for one step: 96 of cells, 24 of classes, 4 of domains."""
-    names = list(FIGURES)
-    return captions_of_cells(rng, names, DOMAINS) + captions_of_classes(rng, names) + captions_of_domains(rng, DOMAINS)
+def captions(rng: np.random.Generator, cells: Cells = CELLS) -> list[str]:
+    """Fresh captions for one step: of all cells, 24 classes and 4 domains, or of those that `cells` has."""
+    of_cell = dict(zip(CELLS, captions_of_cells(rng, list(FIGURES), DOMAINS), strict=True))
+    classes, domains = ({c: None for _, c in cells}, {d: None for d, _ in cells})
+    return (
+        [of_cell[cell] for cell in cells]
+        + captions_of_classes(rng, list(classes))
+        + captions_of_domains(rng, list(domains))
+    )
 
 
-def loss_of(h: Tensor, t: Tensor, scale: Tensor, cell: Tensor) -> Tensor:
+def loss_of(h: Tensor, t: Tensor, scale: Tensor, cell: Tensor, cells: Cells = CELLS) -> Tensor:
     """Of all captions of each kind, the true one should be nearest to the image; and the true images to each caption.
 
-    h (n, d) and t (124, d) unit embeddings; cell (n,) index into CELLS.
+    h (n, d) and t (124, d) unit embeddings; cell (n,) index into `cells`.
     """
-    logits, C, K = scale * h @ t.T, len(FIGURES), len(DOMAINS)
+    classes, domains = (list({cell[i]: None for cell in cells}) for i in (1, 0))
+    class_of = torch.tensor([classes.index(c) for _, c in cells])[cell]
+    domain_of = torch.tensor([domains.index(d) for d, _ in cells])[cell]
+    logits = scale * h @ t.T
+    parts = logits.split([len(cells), len(classes), len(domains)], 1)
     total = torch.zeros(())
-    for part, target in zip(logits.split([C * K, C, K], 1), (cell, cell % C, cell // C), strict=True):
+    for part, target in zip(parts, (cell, class_of, domain_of), strict=True):
         true = one_hot(target, part.shape[1]).float()
         shown = true.sum(0) > 0
         per_caption = -(log_softmax(part[:, shown], 0) * true[:, shown] / true[:, shown].sum(0)).sum(0).mean()
@@ -116,13 +129,13 @@ def loss_of(h: Tensor, t: Tensor, scale: Tensor, cell: Tensor) -> Tensor:
     return total / 3
 
 
-def used_tokens(tokenizer) -> Tensor:
+def used_tokens(tokenizer, cells: Cells) -> Tensor:
     """Ids of every token that a caption can hold, found by drawing many."""
     rng = np.random.default_rng(0)
-    return torch.unique(tokenizer(sorted({text for _ in range(600) for text in captions(rng)})))
+    return torch.unique(tokenizer(sorted({text for _ in range(600) for text in captions(rng, cells)})))
 
 
-def new_model(tokenizer) -> open_clip.CLIP:
+def new_model(tokenizer, cells: Cells) -> open_clip.CLIP:
     """Random weights; rows of the token table that no caption touches are zero, so that they compress.
 
     The other rows start five times larger than open_clip's: at the usual size all short captions look alike for long.
@@ -130,7 +143,7 @@ def new_model(tokenizer) -> open_clip.CLIP:
     torch.manual_seed(0)
     model = open_clip.CLIP(**{k: v if k == "embed_dim" else dict(v) for k, v in CONFIG_JSON["model_cfg"].items()})
     used = torch.zeros(49408, dtype=torch.bool)
-    used[used_tokens(tokenizer)] = True
+    used[used_tokens(tokenizer, cells)] = True
     with torch.no_grad():
         model.token_embedding.weight.mul_(5)[~used] = 0
     return model
@@ -146,47 +159,57 @@ def optimizers(model: open_clip.CLIP) -> list[torch.optim.Optimizer]:
     ]
 
 
-def step(adjust: list[torch.optim.Optimizer], loss: Tensor, model: open_clip.CLIP) -> None:
+def step(adjust: list[torch.optim.Optimizer], loss: Tensor, model: open_clip.CLIP, bf16: bool = True) -> None:
     """One update of all weights; the logit scale stays where softmax is neither flat nor a spike."""
     for optimizer in adjust:
         optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for optimizer in adjust:
-        optimizer.step()
+    # torch's Muon always iterates in bfloat16, which a CPU without it emulates, some twenty times slower.
+    with nullcontext() if bf16 else patch.object(Tensor, "bfloat16", Tensor.float):
+        for optimizer in adjust:
+            optimizer.step()
     with torch.no_grad():
         model.logit_scale.clamp_(0, math.log(30))
 
 
-def warm_up_text(model: open_clip.CLIP, tokenizer, rng: np.random.Generator, steps: int = 60) -> None:
+def warm_up_text(
+    model: open_clip.CLIP, tokenizer, rng: np.random.Generator, cells: Cells, bf16: bool, steps: int = 60
+) -> None:
     """Text alone, seconds: two captions of the same thing should agree. Images then have something to aim at."""
-    adjust, same = optimizers(model), torch.arange(len(captions(rng)))
+    adjust, same = optimizers(model), torch.arange(len(captions(rng, cells)))
     for _ in range(steps):
-        a, b = normalize(model.encode_text(tokenizer(captions(rng) + captions(rng))), dim=-1).chunk(2)
+        a, b = normalize(model.encode_text(tokenizer(captions(rng, cells) + captions(rng, cells))), dim=-1).chunk(2)
         logits = model.logit_scale.exp() * a @ b.T
-        step(adjust, cross_entropy(logits, same) + cross_entropy(logits.T, same), model)
+        step(adjust, cross_entropy(logits, same) + cross_entropy(logits.T, same), model, bf16)
 
 
-def train(images: Tensor, minutes: float, batch: int = 96) -> open_clip.CLIP:
-    """Train for a given time: the learning rate follows the clock, warm-up and then a cosine."""
+def train(
+    images: Tensor, minutes: float, steps: int | None = None, cells: Cells = CELLS, bf16: bool = True, batch: int = 96
+) -> open_clip.CLIP:
+    """Train for a given time or number of steps: the learning rate follows it, warm-up and then a cosine.
+
+    images (cells, n, 3, 64, 64) of `cells`; no image or caption of another cell is seen. `bf16` False for a CPU that
+    has no bfloat16 of its own.
+    """
     tokenizer = open_clip.tokenizer.SimpleTokenizer(context_length=16)
-    model, rng, numpy_rng = new_model(tokenizer), torch.Generator().manual_seed(0), np.random.default_rng(1)
-    warm_up_text(model, tokenizer, numpy_rng)
+    model, rng, numpy_rng = new_model(tokenizer, cells), torch.Generator().manual_seed(0), np.random.default_rng(1)
+    warm_up_text(model, tokenizer, numpy_rng, cells, bf16)
     adjust = optimizers(model)
     rates = [group["lr"] for optimizer in adjust for group in optimizer.param_groups]
     mean, std = (torch.tensor(CONFIG_JSON["preprocess_cfg"][k])[:, None, None] for k in ("mean", "std"))
     flat, per_cell = images.flatten(0, 1), images.shape[1]
     start, bar = time.monotonic(), tqdm(desc="training")
-    while (done := (time.monotonic() - start) / (60 * minutes)) < 1:
+    while (done := bar.n / steps if steps else (time.monotonic() - start) / (60 * minutes)) < 1:
         for group, rate in zip((g for o in adjust for g in o.param_groups), rates, strict=True):
             group["lr"] = rate * min(1, done / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
         index = torch.randint(len(flat), (batch,), generator=rng)
         x = (augment(flat[index].float() / 255, rng) - mean) / std
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            h, t = model.encode_image(x), model.encode_text(tokenizer(captions(numpy_rng)))
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            h, t = model.encode_image(x), model.encode_text(tokenizer(captions(numpy_rng, cells)))
         h, t = normalize(h.float(), dim=-1), normalize(t.float(), dim=-1)
-        loss = loss_of(h, t, model.logit_scale.exp(), index // per_cell)
-        step(adjust, loss, model)
+        loss = loss_of(h, t, model.logit_scale.exp(), index // per_cell, cells)
+        step(adjust, loss, model, bf16)
         bar.update()
         if bar.n % 50 == 0:
             bar.set_postfix(loss=f"{loss.item():.3f}", done=f"{done:.0%}")
@@ -230,6 +253,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--minutes", type=float, default=26, help="of training, after rendering")
+    parser.add_argument("--steps", type=int, help="of training, instead of minutes")
+    parser.add_argument("--no-bf16", action="store_true", help="for a CPU that has no bfloat16 of its own")
     parser.add_argument("--per-cell", type=int, default=256)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--cache", type=Path, help="keep the rendered training images in this .npy file")
@@ -237,7 +262,7 @@ def main() -> None:
     if not options.measure:
         torch.set_num_threads(2)
         images = training_images(options.per_cell, options.workers, options.cache)
-        save(train(images, options.minutes), HERE / "bundled_clip")
+        save(train(images, options.minutes, options.steps, bf16=not options.no_bf16), HERE / "bundled_clip")
         write_checksums()
     measure()
 

@@ -1,0 +1,101 @@
+"""Train the bundled CLIP anew without what is to be forgotten: what unlearning should look like, and what it costs.
+
+    python data/retrain_without.py dog dog/sketch      both requests, beside a control that saw everything
+
+Each request is a class, or class/domain. Every model has the architecture, recipe, seed and number of steps of the
+control; images and captions of the forgotten cells are left out. The weights are measured and thrown away; the numbers
+go to data/retraining.csv, one row each, and rows of earlier runs stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+from render import DOMAINS, FIGURES, HERE
+from torch import Tensor
+from train_bundled_clip import CELLS, save, train, training_images
+
+from clip_unlearn.concepts import BUNDLED_SYNONYMS
+from clip_unlearn.datasets import bundled_images, encode, grid_of
+from clip_unlearn.evaluate import make_task, predict
+from clip_unlearn.models import load_clip
+
+CONTROL = "nothing"
+TABLE = HERE / "retraining.csv"
+
+
+def removed(request: str) -> set[tuple[str, str]]:
+    """The (domain, class) cells of a request: "dog", "dog/sketch", or "nothing"."""
+    if request == CONTROL:
+        return set()
+    name, _, domain = request.partition("/")
+    cells = {(d, c) for d, c in CELLS if c == name and domain in ("", d)}
+    if not cells:
+        raise SystemExit(f'"{request}" is no class ({", ".join(FIGURES)}) or class/domain ({", ".join(DOMAINS)}).')
+    return cells
+
+
+def measure(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of each shipped image: right by plain prompts, by paraphrases, its class, its domain; and unrelated images."""
+    clip, images = load_clip(str(folder), device="cpu"), bundled_images()
+    grid = grid_of(images, BUNDLED_SYNONYMS)
+    task, (W, T) = (
+        make_task(clip, grid, encode(clip, images, cache=False)),
+        (clip.heads[t].weight for t in ("visual", "text")),
+    )
+    own = task.images.class_of
+    return predict(task, W, T).eq(own).float(), predict(task, W, T, True).eq(own).float(), own, task.images.domain_of
+
+
+def retrain(images: Tensor, request: str, steps: int, bf16: bool) -> dict[str, float | str]:
+    """Train without `request`; accuracy of every cell, of the forgotten ones by paraphrase, and seconds."""
+    gone, start = removed(request), time.monotonic()
+    keep = [i for i, cell in enumerate(CELLS) if cell not in gone]
+    model = train(images[keep], 0, steps, [CELLS[i] for i in keep], bf16)
+    seconds = time.monotonic() - start
+    with tempfile.TemporaryDirectory() as folder:
+        save(model, Path(folder))
+        right, paraphrased, class_of, domain_of = measure(Path(folder))
+    images_of = bundled_images()
+    cells = [
+        (images_of.domains[k], images_of.classes[c]) for c, k in zip(class_of.tolist(), domain_of.tolist(), strict=True)
+    ]
+    forget = torch.tensor([cell in gone for cell in cells])
+    same = torch.tensor([cell not in gone and cell[1] in {c for _, c in gone} for cell in cells])
+    groups = {
+        "forget": right[forget],
+        "paraphrase": paraphrased[forget],
+        "retained": right[~forget],
+        "same_class": right[same],
+    }
+    found = {name: round(r.mean().item(), 4) for name, r in groups.items()}
+    return {"request": request, "steps": steps, "seconds": round(seconds), **found}
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("requests", nargs="+")
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--no-bf16", action="store_true", help="for a CPU that has no bfloat16 of its own")
+    parser.add_argument("--per-cell", type=int, default=256)
+    parser.add_argument("--cache", type=Path, help="keep the rendered training images in this .npy file")
+    options = parser.parse_args()
+    for request in options.requests:
+        removed(request)
+    images = training_images(options.per_cell, 2, options.cache)
+    for request in dict.fromkeys([CONTROL, *options.requests]):
+        row = pd.DataFrame([retrain(images, request, options.steps, not options.no_bf16)])
+        before = pd.read_csv(TABLE) if TABLE.is_file() else row[:0]
+        before = before[(before["request"] != request) | (before["steps"] != options.steps)]
+        pd.concat([before, row]).to_csv(TABLE, index=False)
+        print(row.to_string(index=False), flush=True)
+
+
+if __name__ == "__main__":
+    main()
