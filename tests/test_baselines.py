@@ -301,6 +301,19 @@ def test_tsa_is_of_the_rank_it_is_told(world: tuple[Prototypes, Task]) -> None:
 # ---- leace
 
 
+def test_leace_is_what_the_authors_package_computes(world: tuple[Prototypes, Task], request_of: ForgetRequest) -> None:
+    """Up to the constant: theirs keeps the mean of h, ours shifts every h alike."""
+    erasure = pytest.importorskip("concept_erasure")
+    p, task = world
+    x = task.images
+    z = one_hot(x.class_of).double() * request_of.mask(GRID)[x.class_of, x.domain_of, None]
+    h = (x.f @ p.W).double()
+    theirs = erasure.LeaceEraser.fit(h, z[:, z.any(0)], shrinkage=False)(h)
+    ours = (x.f @ fitted("leace", world, request_of)).double()
+    torch.testing.assert_close(ours - ours.mean(0), theirs - theirs.mean(0), atol=1e-4, rtol=0)
+    assert (theirs - h).norm() > 0.1 * (h - h.mean(0)).norm()
+
+
 def probe_gain(h: Tensor, z: Tensor) -> float:
     """Share of the variance of z that the best linear probe with a bias explains; float32 dust is not to be read."""
     h1, z = torch.cat([h, torch.ones(len(h), 1)], 1).double(), z.double()
