@@ -60,7 +60,7 @@ def audit_figure(result: Audit, title: str) -> Figure:
     _likeness(likeness, result.frame)
     _neighbours(cells, result.neighbours)
     lower.text(0.012, 1, "\n".join(said), va="top", fontsize=9.5, linespacing=1.3)
-    upper.suptitle(title, fontsize=14)
+    upper.suptitle(textwrap.shorten(title, 110, placeholder=" …"), fontsize=14)
     for ax in (gone, likeness, stays, cells):
         sns.despine(ax=ax)
     return figure
@@ -70,6 +70,7 @@ def _kept(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of an audit that should not have changed: before, after, chance."""
     rows = frame[frame["reading"].str.startswith(("kept", "lost"))]
     names = [f"{r.check}: {LABELS.get(r.where, r.where)}" for r in rows.itertuples()]
+    names = [textwrap.shorten(name, 44, placeholder=" …") for name in names]
     return rows.set_axis(names)[["before", "after", "chance"]]
 
 
