@@ -15,14 +15,13 @@ from .analysis import Setting
 from .errors import InputError
 from .evaluate import GROUPS, group_masks, one_thread
 from .findings import SHOTS as SHOTS
-from .findings import findings, neighbour_rows
+from .findings import UNKNOWN, findings, neighbour_rows
 from .findings import neighbours as neighbours
 from .unlearn import ProjectionEdit
 
 # Of what a check found over chance before the edit: the share up to which it is gone, and from which it is still there.
 GONE, STILL = 0.1, 0.5
 KNEW = 0.1  # what a check must have found over chance, to tell anything
-KNEW_TRANSLATED = 2.0  # times chance that translations must have found: a CLIP may know no language but English
 LOSS, CELL_LOSS = 0.02, 0.1  # a fall worth a word: of a group, of a cell
 OVER = 2.0  # standard deviations below random pairs at which a low similarity to its own text gives an image away
 # What must be at chance for an edit to be called complete.
@@ -93,7 +92,7 @@ def _reading(row: tuple, sd: float, partial: bool) -> str:
     gained, knew, lost = row.after - row.chance, row.before - row.chance, row.before - row.after
     if pd.isna(lost):
         return f"not measured: {WHY.get(row.check.split()[0], 'no images')}"
-    if row.check == "translations" and row.before < KNEW_TRANSLATED * row.chance:
+    if row.where == UNKNOWN:
         return f"not measured: this CLIP did not know them before ({row.before:.2f}, chance {row.chance:.2f})"
     if row.where.startswith("control") or (partial and row.where == "all images"):
         return "for comparison"

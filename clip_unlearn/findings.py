@@ -11,7 +11,7 @@ from dataclasses import replace
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, one_hot
 
 from .analysis import Setting
 from .evaluate import Task, accuracy_grid, classifier, edited_weights, evaluate, group_masks, predict
@@ -21,6 +21,8 @@ from .unlearn import ProjectionEdit
 
 SHOTS = (1, 4, 16)  # labelled images a cell, for relearning
 NEAREST_SHOTS = 4  # and for the nearest mean
+KNEW_TRANSLATED = 2.0  # times chance that translations must have found: a CLIP may know no language but English
+UNKNOWN = "forget, unknown before"  # where the row of translations stands that found less
 NEAREST = 0.25  # the share of the cells that stay that counts as neighbours of what is forgotten
 
 
@@ -33,7 +35,7 @@ def findings(setting: Setting, edit: ProjectionEdit, strength: float, seed: int 
     text = classifier(task.prompts, W_text)
     return [
         *_answers(setting, edit, strength),
-        *_translations(task, forget, W, W_text),
+        *_translations(task, p, forget, W, W_text),
         *_probes(task, mask, W, text, seed),
         *_examples(task, p, forget, W, text, seed),
     ]
@@ -51,16 +53,30 @@ def _answers(setting: Setting, edit: ProjectionEdit, strength: float) -> Iterato
         yield "prompts", "unrelated", float("nan"), float("nan")
 
 
-def _translations(task: Task, forget: Tensor, W: Tensor, W_text: Tensor) -> Iterator[tuple]:
-    """What translated names find, among the images to forget whose class has any; other classes keep their prompts."""
-    given = torch.tensor([len(texts) > 0 for texts in task.translations or [()] * len(task.prompts)])
-    asked = forget & given[task.images.class_of]
-    found = float("nan")
-    if asked.any():
-        prompts = tuple(t if len(t) else own for t, own in zip(task.translations, task.prompts, strict=True))
-        right = predict(replace(task, prompts=prompts), W, W_text).eq(task.images.class_of)
-        found = right[asked].float().mean().item()
-    yield "translations", "forget", found, 1 / len(task.prompts)
+def _translations(task: Task, p: Prototypes, forget: Tensor, W: Tensor, W_text: Tensor) -> Iterator[tuple]:
+    """What translated names find of the images to forget, where the unedited CLIP knew them: class by class.
+
+    Classes without translations keep their prompts. Chance is what calling images of other classes so would earn.
+    """
+    y, C = task.images.class_of, len(task.prompts)
+    given = torch.tensor([len(texts) > 0 for texts in task.translations or [()] * C])
+    if not (forget & given[y]).any():
+        yield "translations", "forget", float("nan"), 1 / C
+        return
+    prompts = tuple(t if len(t) else own for t, own in zip(task.translations, task.prompts, strict=True))
+    translated = replace(task, prompts=prompts)
+
+    def by_class(W: Tensor, W_text: Tensor) -> tuple[Tensor, Tensor]:
+        called = one_hot(predict(translated, W, W_text), C).float()
+        own = [called[forget & (y == c), c].mean() for c in range(C)]
+        others = [called[y != c, c].mean() for c in range(C)]
+        return torch.stack(own), torch.stack(others).clamp_min(1 / C)
+
+    found, chance = by_class(p.W, p.W_text)
+    known = given & (found >= KNEW_TRANSLATED * chance)
+    asked = y[forget & (known if known.any() else given)[y]]
+    found, chance = by_class(W, W_text)
+    yield "translations", "forget" if known.any() else UNKNOWN, found[asked].mean().item(), chance[asked].mean().item()
 
 
 def _probes(task: Task, mask: Tensor, W: Tensor, text: Tensor, seed: int) -> Iterator[tuple]:

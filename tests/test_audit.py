@@ -411,9 +411,8 @@ def test_a_reading_follows_the_share_that_is_left() -> None:
     assert [reading(0.9, x, "similarity") for x in (-0.1, 0.1)] == ["over-forgotten", "gone"]
     assert reading(1.0, 0.1, where="all images", partial=True) == "for comparison"
     assert reading(1.0, 0.81, "regained from 4") == "+81 points"
-    assert reading(0.41, 0.2, "translations") == "gone" and "did not know them before (0.39" in reading(
-        0.39, 0.2, "translations"
-    )
+    unknown = reading(0.39, 0.2, "translations", findings.UNKNOWN)
+    assert reading(0.41, 0.2, "translations") == "gone" and "did not know them before (0.39" in unknown
 
 
 def test_forgetting_one_cell_looks_inside_its_domain_and_outside(results: dict[str, Audit]) -> None:
@@ -445,7 +444,9 @@ def test_the_unrelated_task_and_the_answers_are_those_of_evaluate(tiny: Setting,
 def with_translations(world: Setting, edit: ProjectionEdit, **texts: Tensor) -> pd.Series:
     """The translation row where the classes named have these text features (n, D)."""
     given = tuple(texts.get(c, torch.zeros(0, D)) for c in CLASSES)
-    return at(audited(replace(world, task=replace(world.task, translations=given)), edit), "translations")
+    frame = audited(replace(world, task=replace(world.task, translations=given)), edit).frame
+    (row,) = frame[frame["check"] == "translations"].iloc
+    return row
 
 
 def test_translations_that_mean_the_class_fall_with_it(world: Setting) -> None:
@@ -455,8 +456,17 @@ def test_translations_that_mean_the_class_fall_with_it(world: Setting) -> None:
     assert (kept["before"], kept["after"], kept["reading"]) == (1.0, 1.0, "still there")
 
 
+def test_a_class_whose_translation_was_unknown_does_not_blur_another(world: Setting) -> None:
+    both = by_hand(ForgetRequest(["dog", "cat"]), (-3 * DOG, DOG), (-3 * torch.eye(D)[0], torch.eye(D)[0]))
+    row = with_translations(world, both, dog=DOG[None], cat=-torch.eye(D)[:1])
+    assert (row["where"], row["before"], row["after"], row["reading"]) == ("forget", 1.0, 0.0, "gone")
+
+
 def test_translations_that_clip_never_knew_and_those_of_other_classes_test_nothing(world: Setting) -> None:
     foreign = with_translations(world, EDITS["mute"], dog=-DOG[None])
+    strange = {c: -torch.eye(D)[[CLASSES.index(c)]] for c in ("cat", "house", "tree")}
+    said_of_all = with_translations(world, EDITS["nothing"], dog=torch.eye(D)[C : C + K].sum(0)[None], **strange)
+    assert said_of_all["before"] == 1.0 and "did not know them before" in said_of_all["reading"]
     assert foreign["before"] == 0.0 and "did not know them before (0.00, chance 0.25)" in foreign["reading"]
     other = with_translations(world, EDITS["mute"], cat=torch.eye(D)[:1])
     assert pd.isna(other["before"]) and other["reading"] == "not measured: none is given for what is forgotten"
