@@ -98,7 +98,8 @@ def _checked_templates(kind: str, templates: Sequence[str], holes: Sequence[str]
 def _entry(mapping: Mapping[str, Sequence[str]], name: str) -> tuple[str, ...]:
     """What a mapping holds for a name, folder spelling and capitals aside; () if nothing."""
     wanted = words(name).casefold()
-    return next((tuple(found) for key, found in mapping.items() if words(key).casefold() == wanted), ())
+    found = next((found for key, found in mapping.items() if words(key).casefold() == wanted), ())
+    return (found,) if isinstance(found, str) else tuple(found)
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ class ConceptGrid:
     synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
     test_templates: tuple[str, ...] = TEST_TEMPLATES
     paraphrase_templates: tuple[str, ...] = PARAPHRASE_TEMPLATES
+    translations: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for kind in ("classes", "domains"):
@@ -155,6 +157,10 @@ class ConceptGrid:
         """(C, ·) prompts that built no prototype: other templates, and synonyms where the grid has them."""
         names = [_entry(self.synonyms, c) or (c,) for c in self.classes]
         return [[t.replace("{class}", n) for t in self.paraphrase_templates for n in ns] for ns in names]
+
+    def translation_prompts(self) -> list[list[str]]:
+        """(C, ·) what other languages say of a class, as it stands, without a template; [] where none is given."""
+        return [list(_entry(self.translations, c)) for c in self.classes]
 
     def class_index(self, name: str) -> int:
         """Row of a class; raises UnknownNameError with the nearest name."""

@@ -29,23 +29,32 @@ class Task:
     """Encoded images and the prompts that classify them.
 
     images: features f, classes, domains; prompts (C, n, D_text) and paraphrases (C, n', D_text): text features before
-    the text projection, lists because classes may have different numbers of prompts.
+    the text projection, lists because classes may have different numbers of prompts. translations: the same, with none
+    (0, D_text) for a class without; () where no class has any.
     """
 
     grid: ConceptGrid
     images: Features
     prompts: tuple[Tensor, ...]
     paraphrases: tuple[Tensor, ...]
+    translations: tuple[Tensor, ...] = ()
 
 
 def make_task(clip: Clip, grid: ConceptGrid, images: Features) -> Task:
-    """Encode the test prompts and the paraphrases of a grid once, beside its encoded images."""
+    """Encode the test prompts, paraphrases and translations of a grid once, beside its encoded images."""
 
     def encoded(prompts: list[list[str]]) -> tuple[Tensor, ...]:
         features = clip.text_features([p for row in prompts for p in row])
         return tuple(features.split([len(row) for row in prompts]))
 
-    return Task(grid, images, encoded(grid.test_prompts()), encoded(grid.paraphrase_prompts()))
+    translated = grid.translation_prompts()
+    return Task(
+        grid,
+        images,
+        encoded(grid.test_prompts()),
+        encoded(grid.paraphrase_prompts()),
+        encoded(translated) if any(translated) else (),
+    )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Prompts from a small file: templates, domain words, synonyms; and what a tokenizer makes of them."""
+"""Prompts from a small file: templates, domain words, synonyms, translations; and what a tokenizer makes of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .errors import InputError, first_line
 # open_clip's own templates by name, as test templates.
 NAMED = {"imagenet": open_clip.OPENAI_IMAGENET_TEMPLATES, "simple": open_clip.SIMPLE_IMAGENET_TEMPLATES}
 _LISTS = ("class_templates", "cell_templates", "test_templates", "paraphrase_templates")
-_MAPPINGS = ("domain_words", "synonyms")
+_MAPPINGS = ("domain_words", "synonyms", "translations")
 
 
 class PromptError(InputError):
@@ -35,15 +35,28 @@ class Prompts:
     paraphrase_templates: tuple[str, ...] = ()
     domain_words: Mapping[str, Sequence[str]] = field(default_factory=dict)
     synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    translations: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def grid(self, classes: Sequence[str], domains: Sequence[str]) -> ConceptGrid:
-        """The grid of these names with these prompts; raises for a word list of a class or domain it does not have."""
+        """The grid of these names with these prompts.
+
+        Raises UnknownNameError for a word list of a class or domain it does not have, PromptError for a translation
+        that two classes share.
+        """
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name)}
         grid = ConceptGrid(tuple(classes), tuple(domains), **given)
         for name in self.domain_words:
             grid.domain_index(name)
-        for name in self.synonyms:
+        for name in (*self.synonyms, *self.translations):
             grid.class_index(name)
+        owner: dict[str, str] = {}
+        for name, texts in self.translations.items():
+            for text in texts:
+                other = owner.setdefault(text.casefold(), name)
+                if other != name:
+                    raise PromptError(
+                        f'the translation "{text}" is given for "{other}" and for "{name}"; it can name one class.'
+                    )
         return grid
 
 
@@ -52,7 +65,8 @@ def read_prompts(source: str | Path) -> Prompts:
 
     Keys: class_templates, cell_templates, test_templates, paraphrase_templates (lists of texts with {class}, and
     {domain} in cell_templates; or one of those two names, but for cell_templates), domain_words and synonyms (name ->
-    list of words). Raises PromptError with the file, the wrong key and the nearest right one.
+    list of words), translations (class -> words or whole sentences, which stand in no template and only test).
+    Raises PromptError with the file, the wrong key and the nearest right one.
     """
     if str(source) in NAMED:
         return Prompts(test_templates=_named(str(source)))

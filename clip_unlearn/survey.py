@@ -57,7 +57,7 @@ def summary(frame: pd.DataFrame) -> dict[str, float | str | int]:
 
 
 # A request of each paradigm, whose names do not matter.
-_LIKE = {
+LIKE = {
     "global": ForgetRequest(("class",)),
     "domain-specific": ForgetRequest(("class",), ("domain",)),
     "whole-domain": ForgetRequest(None, ("domain",)),
@@ -73,9 +73,9 @@ def survey_all(
     """
     method, frames = None if config.method == "default" else config.method, []
     for paradigm in paradigms:
-        check_towers(towers, _LIKE[paradigm])
+        check_towers(towers, LIKE[paradigm])
         if method:
-            check_method(method, _LIKE[paradigm])
+            check_method(method, LIKE[paradigm])
     s = prepare(config, progress=True)
     if len(s.prototypes.grid.domains) == 1:
         paradigms = [paradigm for paradigm in paradigms if paradigm == "global"]

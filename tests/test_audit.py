@@ -20,6 +20,7 @@ from clip_unlearn import (
     ProjectionEdit,
     Prototypes,
     accuracy_grid,
+    findings,
     fit_edit,
     make_task,
     probes,
@@ -27,6 +28,7 @@ from clip_unlearn import (
 from clip_unlearn import audit as audit_module
 from clip_unlearn.analysis import Setting
 from clip_unlearn.audit import SHOTS, Audit, audit, neighbours
+from clip_unlearn.audit_plot import audit_figure
 from clip_unlearn.datasets import Features
 from clip_unlearn.errors import InputError
 from clip_unlearn.evaluate import Task, classifier, edited_weights, evaluate, group_masks, one_thread, predict
@@ -325,7 +327,14 @@ def test_at_strength_zero_nothing_has_changed(tiny: Setting, request_of: ForgetR
 def test_at_strength_zero_nothing_has_changed_where_all_is_measured(world: Setting, results: dict[str, Audit]) -> None:
     edit = fit_edit(world.prototypes, CELL)
     frame = audited(world, edit, 0.0).frame
-    assert frame["before"].equals(frame["after"]) and not frame[["before", "after", "chance"]].isna().any(axis=None)
+    missing = frame["reading"].str.startswith("not measured")
+    assert frame["before"].equals(frame["after"]) and not frame[~missing][["before", "after", "chance"]].isna().any(
+        axis=None
+    )
+    assert set(zip(frame["check"][missing], frame["where"][missing], strict=True)) == {
+        ("translations", "forget"),
+        ("prompts", "unrelated"),
+    }
     assert frame["before"].iloc[:-1].equals(results["cell"].frame["before"].iloc[:-1])  # the last is the worst cell
     assert not unchanged(results["cell"])
 
@@ -396,11 +405,14 @@ def test_a_reading_follows_the_share_that_is_left() -> None:
 
     found = [reading(1.0, after) for after in (0.0, 0.27, 0.29, 0.59, 0.61, 1.0)]
     assert found == ["gone", "gone", "partly there", "partly there", "still there", "still there"]
-    assert reading(0.25, 0.2) == "tells nothing" and reading(float("nan"), float("nan")) == "not measured"
+    assert reading(0.25, 0.2) == "tells nothing" and "not measured: no image" in reading(float("nan"), float("nan"))
     assert reading(1.0, 0.95, where="retained") == "lost 5 points" and reading(1.0, 0.99, where="retained") == "kept"
     assert [reading(1.0, x, "worst cell", "a in b") for x in (0.95, 0.8)] == ["kept", "lost 20 points"]
     assert [reading(0.9, x, "similarity") for x in (-0.1, 0.1)] == ["over-forgotten", "gone"]
     assert reading(1.0, 0.1, where="all images", partial=True) == "for comparison"
+    assert reading(1.0, 0.81, "regained from 4") == "+81 points"
+    unknown = reading(0.39, 0.2, "translations", findings.UNKNOWN)
+    assert reading(0.41, 0.2, "translations") == "gone" and "did not know them before (0.39" in unknown
 
 
 def test_forgetting_one_cell_looks_inside_its_domain_and_outside(results: dict[str, Audit]) -> None:
@@ -424,6 +436,98 @@ def test_the_unrelated_task_and_the_answers_are_those_of_evaluate(tiny: Setting,
         for check, column in (("prompts", "accuracy"), ("paraphrases", "paraphrase")):
             expected = [frame.loc[(x, group), column] for x in (0.0, 0.7)]
             assert at(result, check, group)[["before", "after"]].tolist() == expected
+
+
+# ---- translations, accuracy regained, neighbours, completeness
+
+
+def with_translations(world: Setting, edit: ProjectionEdit, **texts: Tensor) -> pd.Series:
+    """The translation row where the classes named have these text features (n, D)."""
+    given = tuple(texts.get(c, torch.zeros(0, D)) for c in CLASSES)
+    frame = audited(replace(world, task=replace(world.task, translations=given)), edit).frame
+    (row,) = frame[frame["check"] == "translations"].iloc
+    return row
+
+
+def test_translations_that_mean_the_class_fall_with_it(world: Setting) -> None:
+    row = with_translations(world, EDITS["mute"], dog=DOG[None] + 0.1 * noise(2, D))
+    assert (row["before"], row["after"], row["reading"]) == (1.0, 0.0, "gone")
+    kept = with_translations(world, EDITS["nothing"], dog=DOG[None])
+    assert (kept["before"], kept["after"], kept["reading"]) == (1.0, 1.0, "still there")
+
+
+def test_a_class_whose_translation_was_unknown_does_not_blur_another(world: Setting) -> None:
+    both = by_hand(ForgetRequest(["dog", "cat"]), (-3 * DOG, DOG), (-3 * torch.eye(D)[0], torch.eye(D)[0]))
+    row = with_translations(world, both, dog=DOG[None], cat=-torch.eye(D)[:1])
+    assert (row["where"], row["before"], row["after"], row["reading"]) == ("forget", 1.0, 0.0, "gone")
+
+
+def test_translations_that_clip_never_knew_and_those_of_other_classes_test_nothing(world: Setting) -> None:
+    foreign = with_translations(world, EDITS["mute"], dog=-DOG[None])
+    strange = {c: -torch.eye(D)[[CLASSES.index(c)]] for c in ("cat", "house", "tree")}
+    said_of_all = with_translations(world, EDITS["nothing"], dog=torch.eye(D)[C : C + K].sum(0)[None], **strange)
+    assert said_of_all["before"] == 1.0 and "did not know them before" in said_of_all["reading"]
+    assert foreign["before"] == 0.0 and "did not know them before (0.00, chance 0.25)" in foreign["reading"]
+    other = with_translations(world, EDITS["mute"], cat=torch.eye(D)[:1])
+    assert pd.isna(other["before"]) and other["reading"] == "not measured: none is given for what is forgotten"
+    assert "translations (none is given for what is forgotten)" in audited(world, EDITS["mute"]).verdict
+
+
+@pytest.mark.parametrize("k", SHOTS)
+def test_what_is_regained_is_what_relearning_adds_to_the_prompts(results: dict[str, Audit], k: int) -> None:
+    for result in results.values():
+        taught, gain, plain = (at(result, name) for name in (f"relearning from {k}", f"regained from {k}", "prompts"))
+        for when in ("before", "after"):
+            assert gain[when] == pytest.approx(taught[when] - plain[when])
+    assert f"{k} bring" in sentence(results["mute"].verdict, "Labelled images")
+    assert "Labelled images" not in results["blind"].verdict  # saying it of everything brings nothing back
+
+
+def test_what_should_stay_is_searched_for_too(results: dict[str, Audit]) -> None:
+    for name in ("mute", "cell", "domain"):
+        assert at(results[name], "search", "retained")["before"] == 1.0
+    assert at(results["mute"], "search", "retained")["reading"] == "kept"
+    assert at(results["blind"], "search", "retained")["reading"].startswith("lost")
+
+
+def test_neighbours_are_told_from_other_cells_and_forgotten_classes_are_none() -> None:
+    near = pd.DataFrame(
+        [("dog", "photo", 0.9, 1.0, 0.0), *((c, "photo", s, 1.0, a) for c, s, a in
+        (("cat", 0.8, 0.5), ("fox", 0.2, 0.9), ("bus", 0.1, 0.8), ("cup", 0.0, 0.7)))],
+        columns=["class", "domain", "similarity", "before", "after"],
+    )  # fmt: skip
+    near["change"] = near["after"] - near["before"]
+    first, others, worst = findings.neighbour_rows(near, {"dog"}, 0.2)
+    assert first == ("neighbours", "nearest quarter", 1.0, 0.5, 0.2)
+    assert others[1:4] == ("all others", 1.0, pytest.approx(0.8)) and worst[1:4] == ("dog in photo", 1.0, 0.0)
+    (only, *_) = findings.neighbour_rows(near[:1], {"dog"}, 0.2)  # every class is forgotten somewhere
+    assert only == ("neighbours", "nearest quarter", 1.0, 0.0, 0.2)
+
+
+def test_an_edit_is_complete_when_a_probe_on_h_is_at_chance(results: dict[str, Audit]) -> None:
+    assert results["blind"].complete and "Complete: a linear probe on h is at chance" in results["blind"].verdict
+    assert not results["mute"].complete
+    assert "Not complete: a linear probe on h is not at chance (1.00, chance 0.50)." in results["mute"].verdict
+    frame = results["blind"].frame.copy()
+    frame.loc[frame["check"] == "nearest prototype", "reading"] = "still there"
+    assert not audit_module.is_complete(frame)
+    assert "is at chance" in (told := "".join(audit_module._completeness(frame))) and "not nearest prototype" in told
+    frame.loc[frame["check"] == "linear probe on h", ["reading", "after"]] = ("not measured: few", float("nan"))
+    assert not audit_module.is_complete(frame)
+    assert "".join(audit_module._completeness(frame)).startswith("Whether it is complete is not known")
+
+
+def test_the_figure_shows_every_number_that_was_sought_or_kept(results: dict[str, Audit]) -> None:
+    for result in results.values():
+        figure = audit_figure(result, "Forget dog")
+        texts = [t.get_text() for ax in figure.findobj(lambda a: hasattr(a, "texts")) for t in ax.texts]
+        labels = [t.get_text() for ax in figure.axes for t in ax.get_yticklabels()]
+        read = result.frame["reading"]
+        for row in result.frame[read.str.startswith(("kept", "lost", "gone", "still", "partly"))].itertuples():
+            if row.check != "similarity":
+                assert any(label.startswith(row.check) for label in labels), row.check
+                assert f"{row.before:.2f} → {row.after:.2f}" in texts
+        assert any("Prompts" in text for text in texts)
 
 
 def test_the_same_seed_gives_the_same_audit(world: Setting, results: dict[str, Audit]) -> None:

@@ -18,14 +18,28 @@ from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from clip_unlearn import Clip, ConceptGrid, ForgetRequest, Prototypes, evaluate, fit_edit
 from clip_unlearn.analysis import Setting
-from clip_unlearn.baselines import BASELINES, DATA, PICTURES, SEES, SETTINGS, TEXT, compare, comparison_table, halves
+from clip_unlearn.baselines import (
+    BASELINES,
+    DATA,
+    EVERY,
+    OF,
+    PICTURES,
+    SEES,
+    SETTINGS,
+    STAYS,
+    TEXT,
+    compare,
+    comparison_table,
+    halves,
+)
 from clip_unlearn.datasets import Features
 from clip_unlearn.errors import InputError
 from clip_unlearn.evaluate import Task, one_thread
-from clip_unlearn.unlearn import METHODS
+from clip_unlearn.unlearn import METHODS, ProjectionEdit
 
 SEEING = [name for name, b in BASELINES.items() if b.sees == DATA]
 ADDED = [name for name, b in BASELINES.items() if b.factors is not None]
+FITTING = [(name, paradigm) for name in ADDED for paradigm in BASELINES[name].fits]
 GRID = ConceptGrid(["cat", "dog", "house", "cup"], ["art painting", "photo", "sketch"])
 C, K, D, d = 4, 3, 24, 12
 
@@ -69,6 +83,12 @@ def fitted(name: str, world: tuple[Prototypes, Task], request: ForgetRequest, **
     """The edited projection, with everything that may be seen."""
     p, task = world
     return BASELINES[name].fit(p, request, task.images, **settings).weight(p.W, 1.0)
+
+
+def changed(p: Prototypes, edit: ProjectionEdit, strength: float = 1.0) -> tuple[Tensor, Tensor]:
+    """The matrix that an edit is for, before and after."""
+    W = p.W if edit.towers == "visual" else p.W_text
+    return W, edit.weight(W, strength, edit.towers)
 
 
 def accuracy(world: tuple[Prototypes, Task], W: Tensor, request: ForgetRequest, forgotten: bool) -> float:
@@ -206,7 +226,92 @@ def test_gradient_ascent_sees_forgotten_images_alone(world: tuple[Prototypes, Ta
     assert torch.equal(one, two)
 
 
+# ---- those that train
+
+
+def test_finetune_learns_what_stays_and_forgets_nothing_on_purpose(
+    world: tuple[Prototypes, Task], request_of: ForgetRequest
+) -> None:
+    """The loss of what stays falls; that of what goes has no part in it, and most of it is still known."""
+    p, task = world
+    x, stays = task.images, ~request_of.mask(GRID)[task.images.class_of, task.images.domain_of]
+    W = fitted("finetune", world, request_of)
+    losses = [
+        cross_entropy(30 * normalize(x.f[stays] @ w, dim=-1) @ p.class_text.T, x.class_of[stays]) for w in (p.W, W)
+    ]
+    assert losses[1] < 0.1 * losses[0]
+    assert accuracy(world, W, request_of, True) > accuracy(
+        world, fitted("relabel", world, request_of), request_of, True
+    )
+
+
+def recognised(p: Prototypes, W: Tensor, mask: Tensor) -> float:
+    """Share of forgotten prototypes that W still puts in their class."""
+    own = mask.nonzero()[:, 0].repeat_interleave(p.per_cell)
+    return (p.visual[mask].flatten(0, 1) @ W @ p.class_text.T).argmax(1).eq(own).float().mean().item()
+
+
+def test_lip_stops_when_its_pictures_are_at_chance_and_not_before(world: tuple[Prototypes, Task]) -> None:
+    p, request = world[0], REQUESTS["global"]
+    mask = request.mask(GRID)
+    weights = [fitted("lip", world, request, lr=0.03, steps=steps) for steps in range(1, 60)]
+    last = next(i for i, W in enumerate(weights) if recognised(p, W, mask) <= 0.25)
+    assert 0 < last < 58 and recognised(p, p.W, mask) == 1
+    assert recognised(p, weights[last - 1], mask) > 0.25
+    assert all(torch.equal(W, weights[last]) for W in weights[last:])
+
+
+def test_lip_makes_the_embedding_smoother_around_what_it_was_shown(world: tuple[Prototypes, Task]) -> None:
+    p, request = world[0], REQUESTS["global"]
+    f = p.visual[request.mask(GRID)].flatten(0, 1)
+    noise = 4 * torch.randn(64, *f.shape, generator=torch.Generator().manual_seed(5)) * f.norm(dim=-1).mean() / D**0.5
+
+    def rough(W: Tensor) -> Tensor:
+        return (normalize(f @ W, dim=-1) - normalize((f + noise) @ W, dim=-1)).norm(dim=-1).mean()
+
+    assert rough(fitted("lip", world, request)) < 0.9 * rough(p.W)
+
+
+def test_lip_follows_its_seed(world: tuple[Prototypes, Task]) -> None:
+    one, again, other = (fitted("lip", world, REQUESTS["global"], seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+def test_tsa_moves_the_forgotten_texts_and_keeps_the_others(world: tuple[Prototypes, Task]) -> None:
+    """Forgotten, they lose every image of their class; the other classes keep their texts, and lose none."""
+    p, task = world
+    for classes in (["dog"], ["cat", "cup"]):
+        edit = BASELINES["tsa"].fit(p, ForgetRequest(classes))
+        gone = ForgetRequest(classes).mask(GRID).all(1)
+        texts = normalize(p.class_features @ changed(p, edit)[1], dim=-1)
+        cosine = (texts * p.class_text).sum(1)
+        assert cosine[gone].max() < 0.3 and cosine[~gone].min() > 0.97
+        right = (task.images.f @ p.W @ texts.T).argmax(1).eq(task.images.class_of)
+        goes = gone[task.images.class_of]
+        assert right[goes].float().mean() <= 0.25 and right[~goes].float().mean() > 0.9
+
+
+def test_tsa_is_of_the_rank_it_is_told(world: tuple[Prototypes, Task]) -> None:
+    for rank in (1, 3):
+        edit = BASELINES["tsa"].fit(world[0], REQUESTS["global"], rank=rank)
+        W, after = changed(world[0], edit)
+        assert edit.rank("text") == rank >= torch.linalg.matrix_rank(after - W, rtol=1e-4)
+
+
 # ---- leace
+
+
+def test_leace_is_what_the_authors_package_computes(world: tuple[Prototypes, Task], request_of: ForgetRequest) -> None:
+    """Up to the constant: theirs keeps the mean of h, ours shifts every h alike."""
+    erasure = pytest.importorskip("concept_erasure")
+    p, task = world
+    x = task.images
+    z = one_hot(x.class_of).double() * request_of.mask(GRID)[x.class_of, x.domain_of, None]
+    h = (x.f @ p.W).double()
+    theirs = erasure.LeaceEraser.fit(h, z[:, z.any(0)], shrinkage=False)(h)
+    ours = (x.f @ fitted("leace", world, request_of)).double()
+    torch.testing.assert_close(ours - ours.mean(0), theirs - theirs.mean(0), atol=1e-4, rtol=0)
+    assert (theirs - h).norm() > 0.1 * (h - h.mean(0)).norm()
 
 
 def probe_gain(h: Tensor, z: Tensor) -> float:
@@ -241,7 +346,7 @@ def test_leace_removes_as_many_directions_as_labels_and_no_more(
 
 def test_the_registry_lists_every_method_of_the_package_and_says_what_it_sees() -> None:
     assert set(METHODS) | set(ADDED) == BASELINES.keys() and not set(METHODS) & set(ADDED)
-    assert all(b.name == name and b.sees in SEES and b.cite and b.idea for name, b in BASELINES.items())
+    assert all(b.name == name and b.sees in SEES and b.of in OF and b.cite and b.idea for name, b in BASELINES.items())
     assert SETTINGS.keys() <= set(ADDED)
 
 
@@ -254,22 +359,53 @@ def test_only_what_says_so_takes_images(name: str) -> None:
     assert seen == bool(taken & FORBIDDEN_NAMES) == (name in SEEING)
 
 
-@pytest.mark.parametrize("name", [n for n in BASELINES if n not in SEEING and n != "redirect"])
+@pytest.mark.parametrize("name", [n for n in BASELINES if n not in SEEING and "global" in BASELINES[n].fits])
 def test_images_given_to_a_data_free_method_do_not_matter(world: tuple[Prototypes, Task], name: str) -> None:
     p, task = world
-    one, two = (BASELINES[name].fit(p, REQUESTS["global"], x).weight(p.W, 1.0) for x in (None, task.images))
-    assert torch.equal(one, two) and not torch.equal(one, p.W)
+    (W, one), (_, two) = (changed(p, BASELINES[name].fit(p, REQUESTS["global"], x)) for x in (None, task.images))
+    assert torch.equal(one, two) and not torch.equal(one, W)
 
 
 @pytest.mark.parametrize("name", [n for n, b in BASELINES.items() if b.sees == TEXT])
 def test_what_sees_text_alone_does_not_look_at_pictures(world: tuple[Prototypes, Task], name: str) -> None:
     p = world[0]
     other = replace(p, visual=torch.randn_like(p.visual), reached=torch.randn_like(p.reached))
-    one, two = (BASELINES[name].fit(q, REQUESTS["global"]).weight(p.W, 1.0) for q in (p, other))
+    one, two = (changed(p, BASELINES[name].fit(q, REQUESTS["global"]))[1] for q in (p, other))
     assert torch.equal(one, two)
 
 
-@pytest.mark.parametrize("name", SEEING)
+def other_images(x: Features, cells: Tensor) -> Features:
+    """The same images with noise where `cells` (n,) says so."""
+    return replace(x, f=torch.where(cells[:, None], torch.randn_like(x.f), x.f))
+
+
+@pytest.mark.parametrize("name", [n for n, b in BASELINES.items() if b.sees in (PICTURES, DATA) and b.of != EVERY])
+def test_what_needs_some_cells_alone_does_not_look_at_the_others(world: tuple[Prototypes, Task], name: str) -> None:
+    p, task = world
+    b, request, x = BASELINES[name], REQUESTS["domain-specific"], task.images
+    unseen = request.mask(GRID) == (b.of == STAYS)
+    other = torch.where(unseen[..., None, None], torch.randn_like(p.visual), p.visual)
+    if name == "lip":  # it brings all prototypes to their mean norm
+        other = other / other.norm(dim=-1, keepdim=True) * p.visual.norm(dim=-1, keepdim=True)
+    images = other_images(x, unseen[x.class_of, x.domain_of])
+    (_, one), (_, two) = (
+        changed(p, b.fit(*args)) for args in ((p, request, x), (replace(p, visual=other), request, images))
+    )
+    torch.testing.assert_close(one, two)
+
+
+def test_what_is_needed_follows_from_what_is_seen() -> None:
+    needs = {n: BASELINES[n].needs for n in ("random-subspace", "tsa", "lip", "finetune", "relabel")}
+    assert needs == {
+        "random-subspace": "nothing",
+        "tsa": "names of every cell",
+        "lip": "names, pictures of what goes",
+        "finetune": "names, labelled images of what stays",
+        "relabel": "names, labelled images of every cell",
+    }
+
+
+@pytest.mark.parametrize("name", [n for n in SEEING if BASELINES[n].of != STAYS])
 def test_what_sees_data_asks_for_images_of_the_request(world: tuple[Prototypes, Task], name: str) -> None:
     p, task = world
     photos = task.images.domain_of == 1
@@ -279,17 +415,37 @@ def test_what_sees_data_asks_for_images_of_the_request(world: tuple[Prototypes, 
             BASELINES[name].fit(p, REQUESTS["domain-specific"], images)
 
 
-@pytest.mark.parametrize("name", ADDED)
-def test_every_baseline_is_a_thin_edit_of_the_image_tower_that_repeats(
-    world: tuple[Prototypes, Task], request_of: ForgetRequest, name: str
+def test_finetune_asks_for_images_of_what_stays(world: tuple[Prototypes, Task]) -> None:
+    p, task = world
+    images = task.images.only((task.images.class_of == 1).nonzero().flatten())
+    for given in (None, images):
+        with pytest.raises(InputError, match=r'"finetune" sees real images.* no image of what stays beside dog in all'):
+            BASELINES["finetune"].fit(p, REQUESTS["global"], given)
+
+
+@pytest.mark.parametrize(
+    ("name", "paradigm"), [(n, k) for n, b in BASELINES.items() for k in REQUESTS if k not in b.fits]
+)
+def test_a_method_refuses_a_request_that_it_does_not_fit(
+    world: tuple[Prototypes, Task], name: str, paradigm: str
+) -> None:
+    kinds = BASELINES[name].fits[0]
+    with pytest.raises(InputError, match=f'"{name}" is for {kinds} requests; this request is {paradigm}'):
+        BASELINES[name].fit(world[0], REQUESTS[paradigm], world[1].images)
+
+
+@pytest.mark.parametrize(("name", "paradigm"), FITTING)
+def test_every_baseline_is_a_thin_edit_of_one_tower_that_repeats(
+    world: tuple[Prototypes, Task], name: str, paradigm: str
 ) -> None:
     p, task = world
-    before = p.W.clone()
-    edit, again = (BASELINES[name].fit(p, request_of, task.images) for _ in range(2))
-    assert edit.method == name and edit.towers == "visual" and edit.rank() <= min(p.W.shape)
-    assert edit.request == request_of.on(GRID) and edit.weight(p.W, 0.0) is p.W
-    assert torch.equal(edit.weight(p.W, 1.0), again.weight(p.W, 1.0)) and torch.equal(p.W, before)
-    assert torch.isfinite(edit.weight(p.W, 1.0)).all() and not torch.equal(edit.weight(p.W, 1.0), p.W)
+    b, request, kept = BASELINES[name], REQUESTS[paradigm], (p.W.clone(), p.W_text.clone())
+    edit, again = (b.fit(p, request, task.images) for _ in range(2))
+    (W, after), (_, same) = changed(p, edit), changed(p, again)
+    assert edit.method == name and edit.towers == b.tower and 0 < edit.rank(b.tower) <= min(W.shape)
+    assert edit.request == request.on(GRID) and changed(p, edit, 0.0)[1] is W
+    assert torch.equal(after, same) and torch.equal(p.W, kept[0]) and torch.equal(p.W_text, kept[1])
+    assert torch.isfinite(after).all() and not torch.equal(after, W)
 
 
 @pytest.mark.parametrize("request_of", [ForgetRequest(["cat", "dog", "house"]), ForgetRequest(["cat"], ["photo"])])
@@ -297,7 +453,10 @@ def test_every_baseline_is_a_thin_edit_of_the_image_tower_that_repeats(
 def test_no_baseline_needs_many_classes_or_domains_to_stay(
     world: tuple[Prototypes, Task], name: str, request_of: ForgetRequest
 ) -> None:
-    assert torch.isfinite(fitted(name, world, request_of)).all()
+    if request_of.paradigm not in BASELINES[name].fits:
+        pytest.skip(f"{name} is not for {request_of.paradigm} requests")
+    edit = BASELINES[name].fit(world[0], request_of, world[1].images)
+    assert torch.isfinite(changed(world[0], edit)[1]).all()
 
 
 # ---- halves
@@ -333,10 +492,13 @@ def frame(setting: Setting) -> pd.DataFrame:
 
 def test_compare_has_a_row_for_every_method_that_fits(frame: pd.DataFrame) -> None:
     rows = frame.groupby("paradigm")["method"].agg(list)
-    assert rows["whole-domain"] == list(BASELINES)
-    assert rows["global"] == rows["domain-specific"] == [n for n in BASELINES if n != "redirect"]
+    for paradigm, methods in rows.items():
+        assert methods == [n for n, b in BASELINES.items() if paradigm in b.fits]
+    assert set(rows["whole-domain"]) ^ set(rows["global"]) == {"redirect", "tsa"}
     pictures = frame["sees"] == PICTURES
     assert (frame["synthesis"] == pictures * 7.0).all() and (frame["seconds"] > 0).all()
+    assert (frame["cost"] == frame["seconds"] + frame["synthesis"]).all()
+    assert (frame["needs"] == [BASELINES[name].needs for name in frame["method"]]).all()
     assert frame["same_class"].notna().eq(frame["paradigm"] == "domain-specific").all()
 
 
@@ -353,7 +515,7 @@ def test_compare_fits_on_one_half_and_measures_on_the_other(setting: Setting, na
 
 
 def test_compare_at_strength_zero_changes_nothing(setting: Setting) -> None:
-    frame = compare(setting, REQUESTS["global"], ["uce-ridge", "leace"], strength=0, progress=False)
+    frame = compare(setting, REQUESTS["global"], ["uce-ridge", "leace", "tsa", "lip"], strength=0, progress=False)
     assert (frame["forget"] == frame["before"]).all() and (frame["retained"] == 0).all()
 
 
@@ -364,6 +526,7 @@ def test_compare_at_strength_zero_changes_nothing(setting: Setting) -> None:
         ({"strength": 2.0}, "strength is 2.0"),
         ({"requests": ForgetRequest(["dgo"])}, 'unknown class "dgo"'),
         ({"methods": ["redirect"]}, "redirect.*this request is global"),
+        ({"methods": ["tsa"], "requests": REQUESTS["whole-domain"]}, "tsa.*this request is whole-domain"),
     ],
 )
 def test_compare_names_what_is_wrong(setting: Setting, change: dict, message: str) -> None:
@@ -407,10 +570,12 @@ def test_the_table_gives_mean_and_worst_in_the_direction_that_hurts() -> None:
     row = table.loc[("global", "a")]
     assert row["requests"] == 2 and row["forget"] == pytest.approx(0.2) and row["forget worst"] == 0.3
     assert row["retained"] == -3.0 and row["retained worst"] == -5.0 and row["H worst"] == pytest.approx(0.7)
-    assert "same_class" not in table
+    assert "same_class" not in table and "needs" not in table
 
 
 def test_the_table_puts_who_sees_least_first_and_then_the_best(frame: pd.DataFrame) -> None:
     rows = [("d", DATA, 0.0, 0.0), ("b", TEXT, 0.5, 0.0), ("c", PICTURES, 0.1, 0.0), ("a", TEXT, 0.2, 0.0)]
     assert [name for _, name in comparison_table(by_hand(rows)).index] == ["a", "b", "c", "d"]
-    assert len(comparison_table(frame)) == 3 * len(BASELINES) - 2
+    table = comparison_table(frame)
+    assert table.loc[("global", "lip"), "needs"] == BASELINES["lip"].needs
+    assert (table["cost"] >= table["synthesis"]).all() and len(table) == sum(len(b.fits) for b in BASELINES.values())

@@ -145,7 +145,7 @@ def test_a_cell_with_no_readable_image_is_named(images: Path, out: Path) -> None
     refused(run(*request, "--skip-unreadable"), out, "no readable image", "dog in photo")
 
 
-COMMANDS = ("forget", "apply", "evaluate", "report", "survey", "sweep")
+COMMANDS = ("forget", "apply", "evaluate", "report", "survey", "audit", "sweep")
 
 
 def test_help_lists_every_command_and_each_explains_itself() -> None:

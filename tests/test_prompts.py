@@ -14,7 +14,7 @@ from tiny import picture
 
 from clip_unlearn import Clip, ConceptGrid, ForgetRequest, encode, grid_of, make_task, open_images
 from clip_unlearn.concepts import TEST_TEMPLATES, UnknownNameError
-from clip_unlearn.datasets import features_key
+from clip_unlearn.datasets import Features, features_key
 from clip_unlearn.errors import InputError
 from clip_unlearn.prompts import PromptError, check_prompts, read_grid, read_prompts
 
@@ -44,6 +44,8 @@ domain_words:
   Sketch: pencil
 synonyms:
   no: [nope]
+translations:
+  No: [nein, "das ist kein Ja"]
 """
 
 
@@ -63,6 +65,7 @@ def test_every_key_reaches_the_prompts(file: Path) -> None:
     assert grid.cell_prompts("no", "sketch") == ["a pencil showing a no"]
     assert grid.test_prompts()[0] == [t("no") for t in open_clip.SIMPLE_IMAGENET_TEMPLATES]
     assert grid.paraphrase_prompts() == [["look, a nope"], ["look, a yes"]]
+    assert grid.translation_prompts() == [["nein", "das ist kein Ja"], []]
 
 
 def test_json_and_yaml_say_the_same(tmp_path: Path) -> None:
@@ -104,6 +107,11 @@ def test_a_grid_file_lists_classes_and_domains_and_keeps_every_name_a_text(tmp_p
         ("domain_words: [a]", ["`domain_words`", "mapping"]),
         ("domain_words: {skecth: [x]}", ['unknown domain "skecth"', 'mean "sketch"']),
         ("synonyms: {dgo: [x]}", ['unknown class "dgo"', 'mean "dog"']),
+        ("translations: [Hund]", ["`translations`", "mapping"]),
+        ("translations: {dgo: [Hund]}", ['unknown class "dgo"', 'mean "dog"']),
+        ("translations: {dog: []}", ["`translations: dog`", "list of texts"]),
+        ("translations: {dog: [Hund], cat: [Katze, hund]}", ['"hund"', 'for "dog" and for "cat"', "one class"]),
+        ("translation: {dog: [Hund]}", ['unknown key "translation"', 'mean "translations"']),
         ("synonyms: {dog: {a: b}}", ["`synonyms: dog`", "list of texts"]),
         ("a: [", ["cannot be read"]),
         ("a: b\ntest_templates: [my {class}]", ["p.yaml, line 2 cannot be read", 'need quotes: "a {class}"']),
@@ -180,3 +188,12 @@ def test_the_usual_templates_still_hold_where_a_file_says_nothing(tmp_path: Path
     (tmp_path / "p.yaml").write_text("synonyms: {dog: [puppy]}")
     grid = read_prompts(tmp_path / "p.yaml").grid(["dog", "cat"], ["photo"])
     assert grid.test_templates == TEST_TEMPLATES and grid.words_for("photo")[0] == "photo"
+
+
+def test_translations_are_encoded_as_they_stand_and_only_where_given(clip: Clip, features: Features) -> None:
+    given = ConceptGrid(["cat", "dog", "house"], ["art painting", "photo", "sketch"], translations={"dog": "Hund"})
+    task = make_task(clip, given, features)
+    assert [len(rows) for rows in task.translations] == [0, 1, 0]
+    torch.testing.assert_close(task.translations[1], clip.text_features(["Hund"]))
+    plain = make_task(clip, ConceptGrid(given.classes, given.domains), features)
+    assert plain.translations == () and all(map(torch.equal, plain.paraphrases, task.paraphrases))

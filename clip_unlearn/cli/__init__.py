@@ -1,4 +1,4 @@
-"""The command line: one command a job (forget, apply, evaluate, report, survey, sweep)."""
+"""The command line: one command a job (forget, apply, evaluate, report, survey, audit, sweep)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from ..analysis import ReportConfig, SurveyConfig
 from ..edits import check_strength
 from ..unlearn import METHODS
 from . import options as shared
+from .auditing import PARADIGMS, audit
 from .editing import apply, forget
 from .options import BadInput, Names, check_parent, flat, of_config, told
-
-PARADIGMS = ("global", "domain-specific", "whole-domain")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -163,5 +162,5 @@ def sweep(
         raise SystemExit(1)
 
 
-for command in (forget, apply):
+for command in (forget, apply, audit):
     main.add_command(command)

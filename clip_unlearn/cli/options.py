@@ -139,8 +139,8 @@ PROMPTS = click.option(
     "--prompts",
     default="",
     metavar="FILE",
-    help="YAML or JSON: class_templates, cell_templates, test_templates, paraphrase_templates, domain_words, synonyms; "
-    "or imagenet or simple, open_clip's templates to test with.",
+    help="YAML or JSON: class_templates, cell_templates, test_templates, paraphrase_templates, domain_words, synonyms, "
+    "translations; or imagenet or simple, open_clip's templates to test with.",
 )
 MEASURED = _together(
     click.option(

@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import ipywidgets as w
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..audit import SHOTS, Audit
+from ..audit_plot import found, separate
 from ..errors import InputError
 from ..plots import COLORS
 from ..widgets import LiveFigure, Panel, View
 
 AFTER = COLORS["forget"]
-# What an attacker must have, from least to most; a check is of the first kind that names it.
-KINDS = {
-    "words\nalone": ("prompts", "paraphrases", "search"),
-    "words and\nthe weights": ("nearest prototype",),
-    "labelled\nimages": ("nearest mean", "relearning", "linear probe", "domain probe"),
-}
-
-
-def found(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of an audit that look for what was forgotten, one a check, by kind: before, after, chance."""
-    rows = frame[frame["where"].isin(("forget", "forgotten domains", "all images")) & (frame["check"] != "similarity")]
-    rows = rows[~rows["reading"].isin(("for comparison", "not measured"))].drop_duplicates("check").set_index("check")
-    ordered = [check for names in KINDS.values() for name in names for check in rows.index if check.startswith(name)]
-    return rows.loc[ordered, ["before", "after", "chance"]]
-
-
-def _separate(ax: Axes, checks: Sequence[str], name: bool = True) -> None:
-    """Lines between the kinds of attack, and at the right what an attacker of each kind must have."""
-    start = 0
-    for kind, names in KINDS.items():
-        count = sum(check.startswith(names) for check in checks)
-        if start and count:
-            ax.axhline(start - 0.5, color="0.8", lw=1, zorder=0)
-        if name and count:
-            place = {"x": 1.02, "y": start + (count - 1) / 2, "transform": ax.get_yaxis_transform()}
-            ax.text(**place, s=kind, va="center", color="0.35", fontsize=10, linespacing=1.1)
-        start += count
 
 
 def dumbbells(frame: pd.DataFrame, title: str) -> Figure:
@@ -57,7 +30,7 @@ def dumbbells(frame: pd.DataFrame, title: str) -> Figure:
     ax.scatter(rows["chance"], places, marker="|", s=130, color="0.3", label="chance", zorder=2)
     ax.set_yticks(places, rows.index)
     ax.invert_yaxis()
-    _separate(ax, rows.index)
+    separate(ax, rows.index)
     ax.set(xlim=(-0.03, 1.03), xlabel="found (accuracy, or precision of a search)")
     ax.set_title(title, pad=26)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=3, frameon=False)
@@ -74,7 +47,7 @@ def row(audits: Mapping[float, Audit], title: str) -> Figure:
         rows = found(audit.frame)
         ax.barh(rows.index, rows["after"], color=AFTER)
         ax.scatter(rows["chance"], rows.index, marker="|", s=90, color="0.2", zorder=3)
-        _separate(ax, rows.index, name=ax is axes[-1])
+        separate(ax, rows.index, name=ax is axes[-1])
         ax.set(xlim=(0, 1.05), title=f"strength {strength:g}", xlabel="found")
     axes[0].invert_yaxis()
     figure.suptitle(title)
@@ -95,7 +68,7 @@ def attack_panel(audits: Mapping[float, Audit], title: str) -> Panel:
     numbers = [ax.text(0, i, "", va="center", fontsize=9) for i in range(len(names))]
     ticks = ax.scatter([0.0] * len(bars), range(len(bars)), marker="|", s=220, color="0.2", zorder=3)
     ax.invert_yaxis()
-    _separate(ax, names)
+    separate(ax, names)
     ax.set(xlim=(0, 1.1), xlabel="found (accuracy, or precision of a search); the tick is chance", title=title)
     sns.despine(figure)
     figure.live(*bars, *numbers, ticks)
