@@ -107,6 +107,7 @@ _ALL = (
     Baseline("uce-ridge", uce_ridge, PICTURES, _UCE, "ridge: forgotten pictures become neutral, others stay"),
     Baseline("retain-aware", None, PICTURES, _OURS, "ridge: forgotten pictures lose their class, others stay"),
     Baseline("oblique", None, PICTURES, _OURS, "detect one direction, remove another"),
+    Baseline("calibrated", None, PICTURES, _OURS, "a detector with its zero and one in the right place"),
     Baseline("redirect", None, PICTURES, _OURS, _PULL, fits=("whole-domain",)),
     Baseline("refined", None, PICTURES, _OURS, "L-BFGS on the pictures, from the default edit"),
     Baseline("finetune", finetune, DATA, "control", "fine-tune to what stays, and look away", STAYS),

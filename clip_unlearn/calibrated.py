@@ -1,8 +1,8 @@
 """Calibrated edits: a detector that reads 1 on what goes and 0 on what stays, and a direction that moves one class.
 
-Text embeddings say in which direction a detector looks; the constant part of image embeddings, which no text shares (the
-modality gap), is its bias; synthesised pictures say how far images lie along it. Closed form, every class at once.
-Shapes as in `nullspace`: W (D, d), text (C, K, d), class_text (C, d), visual (C, K, m, D), reached (C, K, d), mask (C, K).
+Text embeddings say in which direction a detector looks; the constant part of image embeddings, which no difference of
+texts shares (the modality gap), is its bias; synthesised pictures say how far images lie along it. Closed form, every
+class at once. Shapes as in `nullspace`; reached (C, K, d) is the mean embedding of a cell's synthesised pictures.
 Source: this package; the frame is arXiv 2512.14113's edit of the final projection.
 """
 
@@ -40,13 +40,14 @@ def class_leads(class_text: Tensor) -> Tensor:
     return (class_text - class_text.mean(0)) * C / max(C - 1, 1)
 
 
-def dual_directions(class_text: Tensor) -> Tensor:
+def dual_directions(class_text: Tensor, ridge: float = 1.0) -> Tensor:
     """r (C, d), r_c . lead_c = 1: moving along r_c changes the score of class c against the others, theirs not at all.
 
-    (T + lam I)^-1 lead_c with T the scatter of all class texts; class c's own share of T only scales the result.
+    (T + lam I)^-1 lead_c with T the scatter of all class texts; class c's own share of T only scales the result. The
+    smaller the ridge, the more exact; but an exact answer is a longer way, on which classes outside the grid get lost.
     """
     lead = class_leads(class_text)
-    r = without(scatter(class_text), lead)
+    r = without(scatter(class_text), lead, ridge)
     return r / (r * lead).sum(1, keepdim=True)
 
 
@@ -65,7 +66,8 @@ class Calibration:
 
     def detector(self, u: Tensor, on: Tensor, off: Tensor) -> Tensor:
         """l (n, d) along u (n, d) that reads 1 where u . h = on (n,) and 0 where u . h = off."""
-        return (u - (off / self.level)[:, None] * self.constant) / (on - off)[:, None]
+        per_level = self.level / (self.level**2 + 1e-4)  # 1 / level, but no bias where there is no constant
+        return (u - (off * per_level)[:, None] * self.constant) / (on - off)[:, None]
 
 
 def calibrate(text: Tensor, visual: Tensor, reached: Tensor) -> Calibration:
@@ -193,4 +195,4 @@ def redirect(
     scores = reached @ class_text.T  # (C, K, C)
     own = scores.diagonal(dim1=0, dim2=2).T  # (C, K)
     gain = (own - scores[..., n]).amax()
-    return beta * gain * (W @ l)[:, None], dual_directions(class_text)[n][None]
+    return beta * gain * (W @ l)[:, None], dual_directions(class_text, RIDGE)[n][None]

@@ -1,4 +1,4 @@
-"""The mathematics: five closed-form (or nearly) edits of a final projection, each a low-rank Delta = A B.
+"""The mathematics: closed-form (or nearly) edits of a final projection, each a low-rank Delta = A B.
 
 Everything here is torch on plain tensors; no model, no image, no file. Shapes: W (D, d) projection; text (C, K, d) unit
 text prototypes; class_text (C, d) domain-free ones; visual (C, K, m, D) prototype features; mask (C, K) bool, True to
@@ -137,31 +137,6 @@ def _detector(m: Tensor, mask: Tensor, c: int, k: int, rho: float, rho2: float) 
     l = m[c, k] - rho * same_class @ (same_class.T @ m[c, k])  # noqa: E741
     l = l - rho2 * same_domain @ (same_domain.T @ l)  # noqa: E741
     return l / (l @ m[c, k])
-
-
-def redirect(W: Tensor, text: Tensor, class_text: Tensor, visual: Tensor, mask: Tensor, gamma: float = 0.8) -> Factors:
-    """Whole domains: every image of them is pulled to one answer, so that prompts read nothing from it; rank 1.
-
-    Delta = gamma W l n^T. The detector l is the difference of the forgotten and the retained domains' mean prototypes
-    (text and visual, equal weight), plus as much of the common image direction as makes retained prototypes score 0 and
-    forgotten ones 1 on average. n is the dual direction of the most generic class, scaled so that gamma is its gain in
-    cosine over the others. "Forget this class here" is an AND of class and domain, which a linear map cannot express
-    from additive prototypes; "this domain answers X" is linear. Raises ValueError unless whole domains are forgotten.
-    """
-    gone, stays = mask.all(0), ~mask.any(0)
-    if not gone.any() or not (gone | stays).all() or not stays.any():
-        raise ValueError("redirect forgets whole domains, and at least one domain must stay.")
-    image = cell_embeddings(W, visual)
-    contrast, common = torch.zeros(W.shape[1]), normalize(image.mean((0, 1)), dim=-1)
-    for prototypes in (text, image):
-        contrast = contrast + normalize(prototypes[:, gone].mean((0, 1)) - prototypes[:, stays].mean((0, 1)), dim=-1)
-    forget, retain = image[:, gone].mean((0, 1)), image[:, stays].mean((0, 1))
-    both = torch.stack([contrast, common])
-    detector = torch.linalg.solve(torch.stack([both @ forget, both @ retain]), torch.tensor([1.0, 0.0])) @ both
-    c = int((class_text @ class_text.T).sum(1).argmax())
-    n = class_direction(class_text, c, dual=1.0)
-    n = n / (n @ (class_text[c] - torch.cat([class_text[:c], class_text[c + 1 :]]).mean(0)))
-    return gamma * (W @ detector)[:, None], n[None]
 
 
 def refined(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from . import nullspace
+from . import calibrated, nullspace
 from .concepts import ForgetRequest
 from .edits import ProjectionEdit
 from .edits import check_strength as check_strength  # one place to import the verb and its checks from
@@ -13,9 +13,12 @@ from .prototypes import Prototypes
 from .saved import save_edited as save_edited
 
 TOWERS = ("visual", "text", "both")
-METHODS = ("null-space", "null-space-text", "null-space-visual", "retain-aware", "oblique", "redirect", "refined")
-# The method that measures best, by paradigm (see `fit_edit`), and its settings; README says how they were chosen.
-DEFAULT_METHOD = {"global": "oblique", "domain-specific": "oblique", "whole-domain": "redirect"}
+METHODS = (
+    "null-space", "null-space-text", "null-space-visual", "retain-aware", "oblique", "calibrated", "redirect", "refined"
+)  # fmt: skip
+# The method that measures best, by paradigm (see `fit_edit`); README says how settings were chosen. `calibrated` and
+# `redirect` have none but beta = 1.1.
+DEFAULT_METHOD = {"global": "calibrated", "domain-specific": "calibrated", "whole-domain": "redirect"}
 _CELLS = {"rho": 0.8, "rho2": 0.3, "beta": 1.2, "omega": 0.5, "dual": 0.4}
 SETTINGS: dict[str, dict[str, dict[str, float]]] = {
     "oblique": {
@@ -24,12 +27,11 @@ SETTINGS: dict[str, dict[str, dict[str, float]]] = {
         "whole-domain": _CELLS,
     },
     "retain-aware": {"global": {"beta": 2.5}, "domain-specific": {"beta": 2.0}, "whole-domain": {"beta": 2.0}},
-    "redirect": {"whole-domain": {"gamma": 1.1}},
     "refined": {"whole-domain": {"drift": 3.0, "lam": 0.3}},
 }
 # On the text side the oblique edit needs its own amount. With both sides edited it must be light: two full edits go
 # past zero, and the two reversed class directions meet again.
-TEXT_BETA = {"text": 2.5, "both": 0.2}
+TEXT_BETA = {"oblique": {"text": 2.5, "both": 0.2}, "calibrated": {"both": 0.2}}
 
 
 def check_towers(towers: str, request: ForgetRequest) -> None:
@@ -63,11 +65,11 @@ def fit_edit(
     `method` None takes the paradigm's best, measured over every request of the bundled set at strength 1 by
     `clip-unlearn survey` (forget accuracy, .994 before; worst request in brackets; change of what stays, in points):
 
-    - global: oblique, .000 (.00), retained +0.1; null-space .008 (.06), +0.1; null-space-text .218 (.38), +0.1
-    - domain-specific: oblique, .020 (.15), same class elsewhere -1.5; null-space .124 (.65), -33.3
-    - whole-domain: redirect, .079 (.09), retained -1.7; refined .155 (.29), -6.0
+    - global: calibrated, .000 (.00), retained +0.0; null-space .008 (.06), +0.1; null-space-text .218 (.38), +0.1
+    - domain-specific: calibrated, .015 (.25), same class elsewhere +0.1 (-1.7); oblique .020 (.15), -1.5 (-15.0)
+    - whole-domain: redirect, .087 (.10), retained -0.0 (-0.1)
 
-    `settings` override hyper-parameters (see `nullspace`). `towers` says which projections change: the text side is
+    `settings` override hyper-parameters (see `calibrated` and `nullspace`). `towers` says which projections change: the text side is
     edited for global requests only, since a domain-free prompt belongs to every domain. Raises InputError for an
     unknown method or towers, UnknownNameError for names outside the grid.
     """
@@ -79,7 +81,7 @@ def fit_edit(
     # On the text side the prompts' own features stand where the synthesised images stand on the image side.
     sides = {"visual": (p.W, p.visual, p.reached), "text": (p.W_text, p.text_features[:, :, None], None)}
     mask = request.mask(p.grid)
-    own = {"text": {"beta": TEXT_BETA[towers]}} if method == "oblique" and towers != "visual" else {}
+    own = {"text": {"beta": TEXT_BETA[method][towers]}} if towers in TEXT_BETA.get(method, {}) else {}
     factors = {
         t: _factors(p, mask, request.paradigm, method, *sides[t], {**own.get(t, {}), **settings}) for t in chosen
     }
@@ -105,7 +107,10 @@ def _factors(
         return nullspace.retain_aware(W, p.class_text, features, mask, **settings)
     if method == "oblique":
         return nullspace.oblique(W, p.text, p.class_text, features, mask, reached=reached, **settings)
-    if method == "redirect":
-        return nullspace.redirect(W, p.text, p.class_text, features, mask, **settings)
+    if method == "calibrated" and reached is None:  # the text side
+        return calibrated.calibrated_prompts(W, p.text, p.class_text, p.reached, mask, **settings)
+    if method in ("calibrated", "redirect"):
+        fit = calibrated.calibrated if method == "calibrated" else calibrated.redirect
+        return fit(W, p.text, p.class_text, features, mask, reached, **settings)
     start = _factors(p, mask, paradigm, DEFAULT_METHOD[paradigm], W, features, reached, {})
     return nullspace.refined(W, p.class_text, features, mask, start=start, **settings)

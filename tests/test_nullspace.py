@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from clip_unlearn import nullspace
+from clip_unlearn import calibrated, nullspace
 
 C, K, D, WIDTH = 4, 3, 24, 12
 
@@ -55,7 +55,8 @@ METHODS: dict[str, Callable[[Problem], nullspace.Factors]] = {
     "retain_aware": lambda p: nullspace.retain_aware(p.W, p.class_text, p.visual, p.mask),
     "oblique": lambda p: nullspace.oblique(p.W, p.text, p.class_text, p.visual, p.mask),
     "refined": lambda p: nullspace.refined(p.W, p.class_text, p.visual, p.mask, steps=5),
-    "redirect": lambda p: nullspace.redirect(p.W, p.text, p.class_text, p.visual, make("domain").mask),
+    "calibrated": lambda p: calibrated.calibrated(p.W, p.text, p.class_text, p.visual, p.mask),
+    "redirect": lambda p: calibrated.redirect(p.W, p.text, p.class_text, p.visual, make("domain").mask),
     "random_subspace": lambda p: nullspace.random_subspace(p.W, 3, seed=7),
 }
 
@@ -273,32 +274,6 @@ def test_the_dual_direction_of_a_class_moves_no_other_class_against_another() ->
     close(others, others[:1].expand(3))
     assert scores[1] > others[0] + 0.1
     assert torch.equal(nullspace.class_direction(p.class_text, 1, dual=False), p.class_text[1])
-
-
-# ---- redirect: a whole domain is pulled to one answer
-
-
-def test_redirect_moves_forgotten_prototypes_one_way_and_retained_ones_not_at_all_on_average() -> None:
-    p = make("domain")
-    A, B = nullspace.redirect(p.W, p.text, p.class_text, p.visual, p.mask, gamma=0.8)
-    h = normalize(normalize(p.visual @ p.W, dim=-1).mean(2), dim=-1)
-    moved = features_of(h.flatten(0, 1), p.W) @ A @ B
-    forgotten = p.mask.flatten()
-    close(moved[~forgotten].mean(0), torch.zeros(WIDTH))
-    # The mean forgotten prototype gains gamma, in score, for one class over the mean of the others.
-    gain = p.class_text @ moved[forgotten].mean(0)
-    c = int((p.class_text @ p.class_text.T).sum(1).argmax())
-    close(gain[c] - gain[torch.arange(C) != c].mean(), torch.tensor(0.8))
-    assert int(gain.argmax()) == c
-
-
-@pytest.mark.parametrize("cells", ["one-cell", "class"])
-def test_redirect_refuses_anything_but_whole_domains(cells: str) -> None:
-    p = make(cells)
-    with pytest.raises(ValueError, match="whole domains"):
-        nullspace.redirect(p.W, p.text, p.class_text, p.visual, p.mask)
-    with pytest.raises(ValueError, match="at least one domain must stay"):
-        nullspace.redirect(p.W, p.text, p.class_text, p.visual, torch.ones_like(p.mask))
 
 
 # ---- refined

@@ -92,7 +92,7 @@ def test_redirect_leaves_the_order_of_the_other_classes_as_it_was(setting: Setti
     """It moves along a dual direction, so with the answer it pulls to struck off nothing was forgotten."""
     p, task = setting.prototypes, setting.task
     asked = replace(setting, task=replace(task, prompts=tuple(p.class_features[:, None])))  # the very class texts
-    edit = fit_edit(p, ForgetRequest(domains=p.grid.domains[2:]), gamma=50.0)
+    edit = fit_edit(p, ForgetRequest(domains=p.grid.domains[2:]), beta=8.0)
     gone = task.images.domain_of == 2
     answers = measure(asked, edit, 1.0).predicted[gone]
     top, truth = answers.mode().values, task.images.class_of[gone]
