@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 
@@ -69,14 +70,19 @@ def words(name: str) -> str:
     return " ".join(unicodedata.normalize("NFC", name).replace("_", " ").replace("-", " ").split())
 
 
-def _find(name: str, known: Sequence[str], kind: str) -> int:
+@lru_cache(maxsize=64)
+def _places(known: tuple[str, ...]) -> dict[str, int]:
+    """Index of each name, folder spelling and capitals aside: kept, for requests of a thousand names look up each."""
+    return {words(k).casefold(): i for i, k in enumerate(known)}
+
+
+def _find(name: str, known: tuple[str, ...], kind: str) -> int:
     """Index of `name` among `known`, folder spelling and capitals aside."""
-    plain = [words(k).casefold() for k in known]
-    wanted = words(name).casefold()
+    plain, wanted = _places(known), words(name).casefold()
     if wanted in plain:
-        return plain.index(wanted)
+        return plain[wanted]
     near = difflib.get_close_matches(wanted, plain, n=1, cutoff=0.3)
-    hint = f' Did you mean "{known[plain.index(near[0])]}"?' if near else ""
+    hint = f' Did you mean "{known[plain[near[0]]]}"?' if near else ""
     raise UnknownNameError(f'unknown {kind} "{name}".{hint} The {kind} names are: {", ".join(known)}.')
 
 

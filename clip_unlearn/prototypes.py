@@ -141,7 +141,8 @@ def prototype_key(
     """A name for this very synthesis, from everything that decides its outcome."""
     prompts = [[grid.cell_prompts(c, d) for d in grid.domains] for c in grid.classes]
     norm = [list(getattr(clip.model.visual, f"image_{k}")) for k in ("mean", "std")]  # pictures are shown through it
-    what = [_RECIPE, clip.fingerprint(), norm, prompts, per_cell, seed, kind, asdict(how) if kind != "latent" else None]
+    steps = {name: value for name, value in asdict(how).items() if name != "bf16" or value}
+    what = [_RECIPE, clip.fingerprint(), norm, prompts, per_cell, seed, kind, steps if kind != "latent" else None]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 

@@ -28,6 +28,12 @@ class Synthesis:
     coarse: int = 16  # side of the low-resolution part, in pixels
     fine: float = 0.25  # share of the full-resolution part
     variation: float = 0.02  # weight of the total-variation penalty
+    bf16: bool = False  # bfloat16 passes through the tower: fast on hardware that has it, slow elsewhere
+
+
+def batch_size(size: int) -> int:
+    """Pictures of a side that go through the tower at once: as many pixels as 256 of 64 x 64, so memory is bounded."""
+    return max(1, int(256 * (64 / size) ** 2))
 
 
 def pixel_prototypes(
@@ -51,7 +57,7 @@ def pixel_prototypes(
     coarse = torch.randn(n, 3, how.coarse, how.coarse, generator=generator) * 0.5
     fine = torch.randn(n, 3, size, size, generator=generator) * 0.1
     goals = targets.repeat_interleave(per_cell, 0)
-    batch = max(1, int(256 * (64 / size) ** 2))
+    batch = batch_size(size)
     features, pixels = [], []
     with torch.random.fork_rng(), tqdm(total=-(-n // batch) * how.steps, desc="synthesis", disable=not progress) as bar:
         torch.manual_seed(seed)
@@ -85,7 +91,9 @@ def _ascend(clip: Clip, coarse, fine, goals, size, how: Synthesis, bar: tqdm, wa
         x = picture()
         # One random view for an eighth of the batch at a time: as good as one an image, and cheap.
         views = torch.cat([jitter(part) for part in x.chunk(8)])
-        cosine = (normalize(clip.image_features((views - mean) / std) @ W, dim=-1) * goals).sum(-1)
+        with torch.autocast(device.type, torch.bfloat16, enabled=how.bf16):
+            f = clip.image_features((views - mean) / std)
+        cosine = (normalize(f.float() @ W, dim=-1) * goals).sum(-1)
         rough = (x[..., 1:] - x[..., :-1]).abs().mean((1, 2, 3)) + (x[..., 1:, :] - x[..., :-1, :]).abs().mean(
             (1, 2, 3)
         )

@@ -69,9 +69,9 @@ def fit_edit(
     - domain-specific: calibrated, .015 (.25), same class elsewhere +0.1 (-1.7); oblique .020 (.15), -1.5 (-15.0)
     - whole-domain: redirect, .087 (.10), retained -0.0 (-0.1)
 
-    `settings` override hyper-parameters (see `calibrated` and `nullspace`). `towers` says which projections change: the text side is
-    edited for global requests only, since a domain-free prompt belongs to every domain. Raises InputError for an
-    unknown method or towers, UnknownNameError for names outside the grid.
+    `settings` override hyper-parameters (see `calibrated` and `nullspace`). `towers` says which projections change: the
+    text side is edited for global requests only, since a domain-free prompt belongs to every domain. Raises InputError
+    for an unknown method or towers, UnknownNameError for names outside the grid.
     """
     request = request.on(prototypes.grid)
     method = method or DEFAULT_METHOD[request.paradigm]
