@@ -206,16 +206,22 @@ class ForgetRequest:
         return "whole-domain" if self.classes is None else "domain-specific"
 
     def on(self, grid: ConceptGrid) -> ForgetRequest:
-        """The same request in the grid's own spelling; raises UnknownNameError, or ValueError if nothing stays."""
+        """The same request in the grid's own spelling; raises UnknownNameError, or ValueError if nothing stays.
+
+        An axis of which every name is given becomes None, so a domain whose classes are all named is a whole domain.
+        """
         classes = self.classes and tuple(grid.classes[grid.class_index(c)] for c in self.classes)
         domains = self.domains and tuple(grid.domains[grid.domain_index(d)] for d in self.domains)
         if len(grid.classes) < 2:
             raise InputError(
                 f'the only class is "{grid.classes[0]}": at least two are needed to tell one from another.'
             )
-        request = ForgetRequest(classes, domains)
-        if request._mask(grid).all():
+        if ForgetRequest(classes, domains)._mask(grid).all():
             raise InputError("the request covers the whole grid: at least one class or domain must stay.")
+        request = ForgetRequest(
+            None if set(classes or ()) == set(grid.classes) else classes,
+            None if set(domains or ()) == set(grid.domains) else domains,
+        )
         return request
 
     def mask(self, grid: ConceptGrid) -> torch.Tensor:
@@ -223,8 +229,9 @@ class ForgetRequest:
         return self.on(grid)._mask(grid)
 
     def _mask(self, grid: ConceptGrid) -> torch.Tensor:
-        rows = torch.tensor([self.classes is None or c in self.classes for c in grid.classes])
-        columns = torch.tensor([self.domains is None or d in self.domains for d in grid.domains])
+        classes, domains = set(self.classes or grid.classes), set(self.domains or grid.domains)
+        rows = torch.tensor([c in classes for c in grid.classes])
+        columns = torch.tensor([d in domains for d in grid.domains])
         return rows[:, None] & columns[None, :]
 
     def __str__(self) -> str:

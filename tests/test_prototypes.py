@@ -114,6 +114,16 @@ def test_pixel_prototypes_are_features_of_pictures(clip: Clip, prototypes: Proto
     torch.testing.assert_close(features.flatten(0, 1), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_bfloat16_synthesis_climbs_as_well_and_is_another_entry(clip: Clip, grid: ConceptGrid) -> None:
+    short = Synthesis(steps=8, bf16=True)
+    p = make(clip, grid, kind="pixel", how=short)
+    full = make(clip, grid, kind="pixel", how=Synthesis(steps=8))
+    assert p.visual.dtype == torch.float32 and not torch.equal(p.visual, full.visual)
+    assert agreement(p).mean() > agreement(full).mean() - 0.05
+    keys = [module.prototype_key(clip, grid, 2, 0, "pixel", how) for how in (short, Synthesis(steps=8))]
+    assert keys[0] != keys[1]
+
+
 def test_watch_sees_every_step(clip: Clip, prototypes: Prototypes) -> None:
     seen = []
     pixel_prototypes(clip, prototypes.text[0], 1, 0, Synthesis(steps=3), False, watch=lambda i, x: seen.append((i, x)))

@@ -48,20 +48,21 @@ def test_the_bundled_clip_names_the_domain(bundled: Setting) -> None:
 def test_all_16_classes_are_forgotten_everywhere_at_no_cost(bundled: Setting) -> None:
     found = survey(bundled, "global")
     assert found["requests"] == 16 and found["before"] > 0.9
-    assert found["forget"] <= 1 / 16 and found["paraphrase"] <= 0.15
-    assert found["retained"] >= -1 and found["unrelated"] >= -1
+    assert found["forget"] <= 1 / 16 and found["paraphrase"] <= 2 / 16
+    assert found["retained"] >= -0.5 and found["unrelated"] >= -1
 
 
 def test_all_64_cells_are_forgotten_and_the_class_stays_elsewhere(bundled: Setting) -> None:
     found = survey(bundled, "domain-specific")
     assert found["requests"] == 64
-    assert found["forget"] <= 1 / 16 and found["forget worst"] <= 0.20 + 1e-6
-    assert found["same_class"] >= -3 and found["retained"] >= -1
+    assert found["forget"] <= 1 / 16 and found["forget worst"] <= 0.25 + 1e-6
+    assert found["same_class"] >= -1 and found["retained"] >= -0.5
+    assert found["same_class worst"] >= -5 and found["unrelated"] >= -1
 
 
 def test_all_4_domains_are_forgotten_and_the_others_stay(bundled: Setting) -> None:
     found = survey(bundled, "whole-domain")
-    assert found["requests"] == 4 and found["forget"] <= 0.15 and found["retained"] >= -5
+    assert found["requests"] == 4 and found["forget"] <= 0.10 and found["retained"] >= -3
 
 
 @pytest.mark.parametrize("towers", ["text", "both"])
@@ -86,12 +87,14 @@ PACS = ROOT.parent / "shared" / "pacs"
 
 @pytest.mark.skipif(not PACS.is_dir(), reason="the PACS images of development are not here")
 def test_the_same_settings_hold_on_real_images() -> None:
-    # The aim for cells is retained >= -1 and same_class >= -1; README reports -1.6. These bounds guard what is reached.
-    s = prepare(SurveyConfig(model=str(PACS / "clip"), images=str(PACS / "images"), per_cell=4))
+    # The aim for cells is retained >= -0.5 and the worst same class >= -8; README reports -1.1 and -24.6, and what was
+    # tried. These two bounds guard what is reached; all others are the aims.
+    s = prepare(SurveyConfig(model=str(PACS / "clip"), images=str(PACS / "images")))
     classes, cells, domains = (survey(s, p) for p in ("global", "domain-specific", "whole-domain"))
-    assert classes["forget"] <= 0.02 and classes["retained"] >= 0
-    assert cells["forget"] <= 0.10 and cells["same_class"] >= -1.5 and cells["retained"] >= -2
-    assert domains["forget"] <= 0.27 and domains["retained"] >= -8.5
+    assert classes["forget"] <= 0.01 and classes["retained"] >= 1 and classes["paraphrase"] <= 0.03
+    assert cells["forget"] <= 0.05 and cells["forget worst"] <= 0.25 and cells["same_class"] >= 0
+    assert cells["retained"] >= -1.3 and cells["same_class worst"] >= -27
+    assert domains["forget"] <= 0.15 and domains["retained"] >= -5
 
 
 @pytest.mark.parametrize("domains", [(0,), (1,), (2,), (3,), (0, 2), (0, 1, 3)], ids=str)

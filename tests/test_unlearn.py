@@ -189,6 +189,15 @@ def test_the_request_is_kept_in_the_grids_spelling(prototypes: Prototypes) -> No
     )
 
 
+def test_a_domain_whose_classes_are_all_named_is_a_whole_domain(prototypes: Prototypes) -> None:
+    grid = prototypes.grid
+    named = fit_edit(prototypes, ForgetRequest(grid.classes[::-1], grid.domains[:1]))
+    whole = fit_edit(prototypes, ForgetRequest(None, grid.domains[:1]))
+    assert named.request == whole.request and named.method == whole.method == "redirect"
+    everywhere = fit_edit(prototypes, ForgetRequest(grid.classes[:1], grid.domains))
+    assert everywhere.request == ForgetRequest(grid.classes[:1])
+
+
 def test_settings_reach_the_method(prototypes: Prototypes) -> None:
     one, two = (fit_edit(prototypes, REQUESTS["global"], "retain-aware", beta=beta) for beta in (1.0, 2.0))
     W = prototypes.W
