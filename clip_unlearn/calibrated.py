@@ -75,10 +75,9 @@ def calibrate(text: Tensor, visual: Tensor, reached: Tensor) -> Calibration:
 
     Pictures alone fall short of what real images show of a domain, latent prototypes overshoot; their mean is taken.
     """
-    classes, domains = text.mean(1), text.mean(0)
-    constant = normalize(without(scatter(classes) + scatter(domains), reached.mean((0, 1))[None])[0], dim=0)
+    inside = scatter(text.mean(1))
+    constant = normalize(without(inside + scatter(text.mean(0)), reached.mean((0, 1))[None])[0], dim=0)
     level = (reached @ constant).mean()
-    inside = scatter(classes)
     scale = torch.ones(())
     if text.shape[1] > 1:
         each = torch.eye(text.shape[1], dtype=torch.bool)

@@ -216,7 +216,7 @@ def test_the_card_is_one_that_the_hub_reads(clip: Clip, edit: ProjectionEdit, tm
     card = huggingface_hub.ModelCard.load(folder / "README.md")
     assert card.data.library_name == "open_clip" and card.data.license == "mit"
     assert card.data.base_model == "laion/CLIP-ViT-B-32-laion2B-s34B-b79K" and "clip" in card.data.tags
-    assert "**dog** in every domain (global): the oblique edit at strength 0.5" in card.text
+    assert "**dog** in every domain (global): the calibrated edit at strength 0.5" in card.text
     assert "On PACS:" in card.text and "| forget | 40 | 0.950 | 0.013 |" in card.text and "same class" not in card.text
     assert "linear probe" in card.text and "no claim about privacy" in card.text
 

@@ -146,7 +146,7 @@ def sweep(
 
     \b
     clip-unlearn sweep --classes dog,cat --domains sketch,photo --strengths 0.5,1 --out sweep/    8 reports
-    clip-unlearn sweep --every-class --methods oblique,null-space --out sweep/
+    clip-unlearn sweep --every-class --methods calibrated,null-space --out sweep/
     clip-unlearn sweep --classes 'dog,cat+horse' --domains 'sketch,*' --out sweep/    * is all domains
     """
     from ..sweep import run_sweep
