@@ -17,9 +17,10 @@ from torch.nn.functional import normalize
 
 from ..analysis import Setting
 from ..concepts import ConceptGrid, ForgetRequest, all_requests
+from ..datasets import Features
 from ..errors import InputError
 from ..evaluate import classifier, edited_weights, group_masks, halves, one_thread
-from ..plots import COLORS
+from ..plots import COLORS, LABELS
 from ..unlearn import ProjectionEdit, fit_edit
 from .scenes import measure
 
@@ -102,6 +103,27 @@ def score_histogram(scores: Tensor, domain_of: Tensor, domains: Sequence[str]) -
     grid = sns.displot(x=scores.numpy(), hue=hue, hue_order=domains, height=3.4, aspect=2.1, **style)
     grid.set(xlabel="detector score (mean of the prototypes: 0 elsewhere, 1 in the domain)", ylabel="images")
     return grid.set(title="Every image along the domain's detector").figure
+
+
+def reading_strips(readings: Mapping[str, Tensor], mask: Tensor, images: Features) -> Figure:
+    """What each detector answers to every image, by group: readings (n,) by name of the detector; lines at 0 and 1."""
+    groups = {name: g for name, g in group_masks(mask, images).items() if name != "retained" and g is not None}
+    titles = {LABELS[name]: g for name, g in groups.items()}
+    titles["other classes, other domains"] = ~torch.stack(list(groups.values())).any(0)
+    colors = [*(COLORS[name] for name in groups), COLORS["retained"]]
+    figure, axes = plt.subplots(1, len(readings), figsize=(10.5, 3.4), sharex=True, sharey=True, layout="constrained")
+    for ax, (name, reading) in zip(np.atleast_1d(axes), readings.items(), strict=True):
+        for row, (g, color) in enumerate(zip(titles.values(), colors, strict=True)):
+            x = reading[g].numpy()
+            aside = np.arange(len(x)) * 0.618 % 1 - 0.5  # spread out, the same way every time
+            ax.scatter(x, row + 0.6 * aside, s=9, color=color, alpha=0.5, linewidths=0)
+            ax.plot([x.mean()] * 2, [row - 0.4, row + 0.4], color="0.1", lw=2)
+        for line in (0, 1):
+            ax.axvline(line, color="0.4", lw=1, ls="--", zorder=0)
+        ax.set(title=name, xlabel="reading of the detector", yticks=range(len(titles)), yticklabels=titles)
+    ax.invert_yaxis()
+    sns.despine(figure)
+    return figure
 
 
 def oracle(setting: Setting, seed: int = 0) -> tuple[Setting, Setting]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
+from .. import calibrated, nullspace
 from ..analysis import Setting, check_measurable
 from ..concepts import ForgetRequest
 from ..errors import InputError
@@ -203,6 +205,13 @@ class _Stage:
             name.set_color(COLORS["retained"] if said == truth[i] else WRONG)
 
 
+def default_of(name: str, method: str, paradigm: str, otherwise: float) -> float:
+    """The value that `fit_edit` gives a hyper-parameter of a method."""
+    fit = getattr(calibrated, method, None) or getattr(nullspace, method.replace("-", "_"), None)
+    own = {k: v.default for k, v in signature(fit).parameters.items()} if fit else {}
+    return {**own, **SETTINGS.get(method, {}).get(paradigm, {})}.get(name, otherwise)
+
+
 def strength_panel(
     setting: Setting,
     request: ForgetRequest,
@@ -228,9 +237,8 @@ def strength_panel(
         if name not in lists or lists[name][1] is None:
             raise InputError(f'a {paradigm} panel has nothing to choose for "{name}".')
         controls[name] = choice(name, lists[name][0], lists[name][1][0])
-    defaults = SETTINGS.get(method or DEFAULT_METHOD[paradigm], {}).get(paradigm, {})
     for name, (low, high) in ranges.items():
-        controls[name] = slider(name, low, high, defaults.get(name, low))
+        controls[name] = slider(name, low, high, default_of(name, method or DEFAULT_METHOD[paradigm], paradigm, low))
     panel = Panel(scene.view, controls, f"Forget {scene.request}: accuracy of each cell, curves and example images")
     panel.scene = scene
     return panel

@@ -17,6 +17,7 @@ from clip_unlearn.lessons.outcomes import (
     neighbours,
     oracle,
     paradigms,
+    reading_strips,
     score_histogram,
     shear,
     struck_off,
@@ -127,3 +128,20 @@ def test_figures_say_what_they_show(setting: Setting) -> None:
     titles = [ax.get_title() for ax in shear().axes]
     assert "class removed\naccuracy: sketch 0.50, photo 0.50" in titles
     assert "domain removed\naccuracy: sketch 1.00, photo 1.00" in titles
+
+
+def test_the_strips_sort_every_image_into_one_group_and_mark_its_mean(setting: Setting) -> None:
+    images, mask = setting.task.images, ForgetRequest(["dog"], ["sketch"]).mask(setting.prototypes.grid)
+    reading = torch.arange(len(images), dtype=torch.float32)
+    figure = reading_strips({"one": reading, "other": -reading}, mask, images)
+    assert [ax.get_title() for ax in figure.axes] == ["one", "other"]
+    ax = figure.axes[0]
+    names = [t.get_text() for t in ax.get_yticklabels()]
+    assert names == [
+        "to forget", "same class, other domains", "same domain, other classes", "other classes, other domains"
+    ]  # fmt: skip
+    points = [c.get_offsets() for c in ax.collections]
+    assert sorted(x for group in points for x in group[:, 0]) == reading.tolist()
+    forget = mask[images.class_of, images.domain_of]
+    assert points[0][:, 0].tolist() == reading[forget].tolist()
+    assert ax.lines[0].get_xdata()[0] == reading[forget].mean().item()

@@ -8,7 +8,7 @@ import torch
 from clip_unlearn import ForgetRequest, Setting, evaluate
 from clip_unlearn.errors import InputError
 from clip_unlearn.evaluate import group_masks, predict
-from clip_unlearn.lessons.scenes import measure, pictures, strength_panel
+from clip_unlearn.lessons.scenes import default_of, measure, pictures, strength_panel
 
 
 def test_the_numbers_are_those_of_evaluate(setting: Setting, request_of: ForgetRequest) -> None:
@@ -25,7 +25,7 @@ def test_the_numbers_are_those_of_evaluate(setting: Setting, request_of: ForgetR
 def test_choices_refit_and_redraw(setting: Setting) -> None:
     classes, domains = setting.prototypes.grid.classes, setting.prototypes.grid.domains
     request = ForgetRequest(classes[:1], domains[:1])
-    panel = strength_panel(setting, request, choose=["class", "domain", "method"], rho=(0, 1))
+    panel = strength_panel(setting, request, ["class", "domain", "method"], "oblique", rho=(0, 1))
     stage, seen = panel.scene._stage, {panel.image.value}
     panel.controls["rho"].value = 0.2
     assert panel.scene._stage is stage, "the same cells are forgotten: nothing but the curves changes"
@@ -40,6 +40,15 @@ def test_a_method_without_the_slider_s_hyper_parameter_is_shown_as_an_error_not_
     panel = strength_panel(setting, request, choose=["method"])
     panel.controls["method"].value = "null-space"
     assert panel.scene._stage.edit.method == "null-space"
+
+
+def test_sliders_start_where_fit_edit_would(setting: Setting, request_of: ForgetRequest) -> None:
+    panel = strength_panel(setting, request_of, beta=(0, 2))
+    assert panel.controls["beta"].value == 1.1, "every paradigm's default method has beta 1.1"
+    assert torch.equal(panel.scene._stage.edit.factors["visual"][0], panel.scene.fit().factors["visual"][0])
+    assert default_of("rho", "oblique", "domain-specific", 0.0) == 0.8
+    assert default_of("lam", "retain-aware", "global", 0.0) == 1.0
+    assert default_of("rtol", "null-space-text", "global", 0.3) == 0.3
 
 
 def test_what_cannot_be_chosen_is_named(setting: Setting) -> None:
