@@ -1,8 +1,11 @@
 """Calibrated edits: a detector that reads 1 on what goes and 0 on what stays, and a direction that moves one class.
 
 Text embeddings say in which direction a detector looks; the constant part of image embeddings, which no difference of
-texts shares (a part of the modality gap), is its bias; synthesised pictures say how far images lie along it. Closed form, every
-class at once. Shapes as in `nullspace`; reached (C, K, d) is the mean embedding of a cell's synthesised pictures.
+texts shares (a part of the modality gap), is its bias; synthesised pictures say how far images lie along it. Closed
+form, every class at once. Shapes as in `nullspace`; reached (C, K, d) is the mean embedding of a cell's synthesised
+pictures.
+
+What it does not do: a cell's edit moves all images of its domain alike, so their order in a search stays as it was.
 Source: this package; the frame is arXiv 2512.14113's edit of the final projection.
 """
 

@@ -19,7 +19,8 @@ import pandas as pd
 import torch
 from render import DOMAINS, FIGURES, HERE
 from torch import Tensor
-from train_bundled_clip import CELLS, save, train, training_images
+from train_bundled_clip import save
+from training import CELLS, train, training_images
 
 from clip_unlearn.concepts import BUNDLED_SYNONYMS
 from clip_unlearn.datasets import bundled_images, encode, grid_of
