@@ -115,7 +115,7 @@ def test_metrics_answer_to_the_parameters(name: str, report: tuple[Path, dict]) 
     found, (_, left, lost) = json.loads((folder / "metrics.json").read_text()), CASES[name]
     kinds = {(True, False): "global", (True, True): "domain-specific", (False, True): "whole-domain"}
     assert found["paradigm"] == kinds[bool(p["classes"]), bool(p["domains"])]
-    default = "redirect" if found["paradigm"] == "whole-domain" else "oblique"
+    default = "redirect" if found["paradigm"] == "whole-domain" else "calibrated"
     assert found["method"] == p.get("method", default)
     assert (found["towers"], found["strength"], found["seed"]) == (
         p.get("towers", "visual"), p.get("strength", 1.0), p.get("seed", 0),
