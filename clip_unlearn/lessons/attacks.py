@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import ipywidgets as w
-import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 

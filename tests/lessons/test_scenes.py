@@ -25,7 +25,7 @@ def test_the_numbers_are_those_of_evaluate(setting: Setting, request_of: ForgetR
 def test_choices_refit_and_redraw(setting: Setting) -> None:
     classes, domains = setting.prototypes.grid.classes, setting.prototypes.grid.domains
     request = ForgetRequest(classes[:1], domains[:1])
-    panel = strength_panel(setting, request, choose=["class", "domain", "method"], rho=(0, 1))
+    panel = strength_panel(setting, request, choose=["class", "domain", "method"], method="oblique", rho=(0, 1))
     stage, seen = panel.scene._stage, {panel.image.value}
     panel.controls["rho"].value = 0.2
     assert panel.scene._stage is stage, "the same cells are forgotten: nothing but the curves changes"
