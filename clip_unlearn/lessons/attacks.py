@@ -1,11 +1,10 @@
-"""Pictures of an audit: what each attack finds before and after an edit, and a panel over strengths and shots."""
+"""Audits at several strengths: what each attack finds, side by side, and a panel over strengths and shots."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import ipywidgets as w
-import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
@@ -16,27 +15,6 @@ from ..plots import COLORS
 from ..widgets import LiveFigure, Panel, View
 
 AFTER = COLORS["forget"]
-
-
-def dumbbells(frame: pd.DataFrame, title: str) -> Figure:
-    """Every attack of an audit: what it found before (hollow), what it finds after (filled), and chance (tick)."""
-    rows = found(frame)
-    figure = Figure(figsize=(8.5, 1.6 + 0.32 * len(rows)), layout="constrained")
-    ax = figure.subplots()
-    places = range(len(rows))
-    ax.hlines(places, rows["before"], rows["after"], color="0.8", lw=3, zorder=1)
-    ax.scatter(rows["before"], places, s=120, facecolor="white", edgecolor="0.3", lw=1.5, label="before", zorder=2)
-    ax.scatter(rows["after"], places, s=50, color=AFTER, label="after", zorder=3)
-    ax.scatter(rows["chance"], places, marker="|", s=130, color="0.3", label="chance", zorder=2)
-    ax.set_yticks(places, rows.index)
-    ax.invert_yaxis()
-    separate(ax, rows.index)
-    ax.set(xlim=(-0.03, 1.03), xlabel="found (accuracy, or precision of a search)")
-    ax.set_title(title, pad=26)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=3, frameon=False)
-    sns.despine(figure, left=True)
-    ax.tick_params(axis="y", length=0)
-    return figure
 
 
 def row(audits: Mapping[float, Audit], title: str) -> Figure:

@@ -96,12 +96,21 @@ def variance_parts(cells: Tensor) -> dict[str, float]:
     return {name: (part.square().sum() / cells.square().sum()).item() for name, part in parts.items()}
 
 
+def detector_scores(setting: Setting, domains: Sequence[str]) -> Tensor:
+    """(n,) images along the detector of `redirect`: 1 is where these domains are expected, 0 where the others are."""
+    p, f = setting.prototypes, setting.task.images.f
+    A, B = fit_edit(p, ForgetRequest(domains=domains), "redirect", beta=1.0).factors["visual"]
+    scores = p.reached @ p.class_text.T  # (C, K, C) of synthesised pictures
+    lead = scores.diagonal(dim1=0, dim2=2).T - scores[..., (p.class_text @ B[0]).argmax()]
+    return (f @ A)[:, 0] / (f @ p.W).norm(dim=1) / lead.max()
+
+
 def score_histogram(scores: Tensor, domain_of: Tensor, domains: Sequence[str]) -> Figure:
-    """How far images (n,) lie along a detector, by domain; 0 and 1 are what its prototypes met."""
+    """How far images (n,) lie along a detector, by domain; at 0 and 1 they are expected."""
     hue = pd.Series([domains[k] for k in domain_of.tolist()], name="domain")
     style = {"palette": "colorblind", "bins": 60, "element": "step", "alpha": 0.35}
     grid = sns.displot(x=scores.numpy(), hue=hue, hue_order=domains, height=3.4, aspect=2.1, **style)
-    grid.set(xlabel="detector score (mean of the prototypes: 0 elsewhere, 1 in the domain)", ylabel="images")
+    grid.set(xlabel="detector score (expected: 0 in the other domains, 1 in this one)", ylabel="images")
     return grid.set(title="Every image along the domain's detector").figure
 
 
@@ -152,12 +161,12 @@ def struck_off(setting: Setting, edit: ProjectionEdit, strength: float = 1.0) ->
 
 
 @one_thread()
-def every_domain(settings: Mapping[str, Setting], methods: Sequence[str]) -> pd.DataFrame:
+def every_domain(settings: Mapping[str, Setting], methods: Sequence[str], **hyper: float) -> pd.DataFrame:
     """Each domain forgotten at strength 1 by each method, fitted on each setting's prototypes; retained in points."""
     rows = []
     for (source, setting), method in product(settings.items(), methods):
         for request in all_requests(setting.prototypes.grid, "whole-domain"):
-            edit = fit_edit(setting.prototypes, request, method)
+            edit = fit_edit(setting.prototypes, request, method, **hyper)
             (_, kept), (forget, now) = (measure(setting, edit, x).groups.values() for x in (0.0, 1.0))
             rows.append((method, source, *request.domains, forget, struck_off(setting, edit), 100 * (now - kept)))
     return pd.DataFrame(rows, columns=["method", "fitted on", "domain", "forget", "top answer struck off", "retained"])

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from clip_unlearn import Clip, ForgetRequest, Prototypes, Setting, fit_edit, make_task
+from clip_unlearn import Clip, ForgetRequest, Prototypes, Setting, calibrated, fit_edit, make_task
 from clip_unlearn.datasets import Features
 from clip_unlearn.errors import InputError
 from clip_unlearn.lessons.outcomes import (
     ceiling,
+    detector_scores,
     every_domain,
     every_pair,
     neighbours,
@@ -101,6 +102,18 @@ def test_redirect_leaves_the_order_of_the_other_classes_as_it_was(setting: Setti
     scores = (task.images.f[gone] @ p.W @ p.class_text.T).index_fill(1, top, -torch.inf)
     expected = (scores.argmax(1) == truth)[truth != top].float().mean().item()
     assert struck_off(asked, edit) == pytest.approx(expected)
+
+
+def test_the_detector_scores_are_those_of_the_calibrated_detector(setting: Setting) -> None:
+    """l . h, with l built anew: along the difference of texts, its zero at the domains that stay."""
+    p, f = setting.prototypes, setting.task.images.f
+    found = calibrated.calibrate(p.text, calibrated.mean_embeddings(p.W, p.visual), p.reached)
+    on, off = p.text[:, 2].mean(0), p.text[:, :2].mean((0, 1))
+    u = torch.nn.functional.normalize(on - off, dim=-1)
+    at = [(found.scale * (x @ u))[None] for x in (on, off)]
+    h = torch.nn.functional.normalize(f @ p.W, dim=-1)
+    expected = h @ found.detector(u[None], *at)[0]
+    assert torch.allclose(detector_scores(setting, p.grid.domains[2:]), expected, atol=1e-4)
 
 
 def test_every_domain_is_measured_as_the_panel_measures_it(setting: Setting) -> None:
