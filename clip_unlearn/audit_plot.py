@@ -115,11 +115,14 @@ def _neighbours(ax: Axes, near: pd.DataFrame, named: int = 3) -> None:
     ax.scatter(near["similarity"], 100 * near["change"], s=22, color=COLORS["retained"], alpha=0.7)
     worst = near[near["change"] < 0].nsmallest(named, "change")
     middle = near["similarity"].median()
-    for cell in worst.to_dict("records"):
+    for i, cell in enumerate(worst.to_dict("records")):
         right = cell["similarity"] < middle
+        # Labels at one height would overlap.
+        level = 10 * (worst["change"].iloc[:i] - cell["change"]).abs().lt(0.02).sum()
         ax.annotate(
-            f"{cell['class']} in {cell['domain']}", (cell["similarity"], 100 * cell["change"]), (6 if right else -6, 0),
-            textcoords="offset points", ha="left" if right else "right", va="center", fontsize=8,
+            f"{cell['class']} in {cell['domain']}", (cell["similarity"], 100 * cell["change"]),
+            (6 if right else -6, -level), textcoords="offset points", ha="left" if right else "right", va="center",
+            fontsize=8,
         )  # fmt: skip
     low = min(-10.0, 100 * near["change"].min() - 5)
     ax.set(ylim=(low, max(10.0, 100 * near["change"].max() + 5)), ylabel="change (points)")

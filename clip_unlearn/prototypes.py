@@ -95,7 +95,8 @@ def synthesize_prototypes(
     """Prototypes of every cell of the grid; cached by content (weights, prompts, recipe, seed).
 
     `kind`: "pixel" pictures optimised by gradient; "latent" features solved in closed form; "blend" the sum of the two
-    at equal norm. Raises InputError for an unknown kind or per_cell < 1.
+    at equal norm. Latent ones alone suffice to forget classes everywhere; a domain needs pictures (README, Results).
+    Raises InputError for an unknown kind or per_cell < 1.
     """
     if kind not in KINDS:
         raise InputError(f'unknown kind of prototype "{kind}": blend, pixel or latent.')
