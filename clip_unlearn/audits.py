@@ -34,8 +34,8 @@ def audit_of(
 
     `unrelated` is a folder of images of other classes. Raises InputError for anything wrong with what is named.
     """
-    method, strength = _checked(config, strength, towers, request)
     images, grid = config.inputs()
+    method, strength = _checked(config, strength, towers, request and request.on(grid))
     if edit_file:
         request = ForgetRequest(*(read_edit(edit_file)[kind] for kind in ("classes", "domains")))
         load_edit(edit_file, config.load())  # refused before minutes of work, where it is of another CLIP

@@ -21,7 +21,6 @@ from .evaluate import GROUPS, Task, evaluate, halves, one_thread
 from .linear_baselines import ccup_ridge, leace, oracle, random_subspace, uce_ridge
 from .nullspace import Factors
 from .prototypes import Prototypes
-from .trained_baselines import LOGIT_SCALE as LOGIT_SCALE
 from .trained_baselines import finetune, gradient_ascent, lip, relabel, tsa
 from .unlearn import ProjectionEdit, check_strength, fit_edit
 
@@ -70,12 +69,13 @@ class Baseline:
         self, p: Prototypes, request: ForgetRequest, images: Features | None = None, seed: int = 0, **settings: float
     ) -> ProjectionEdit:
         """Fit with the paradigm's SETTINGS; `images` are handed on only if this sees data, else they are ignored."""
+        request = request.on(p.grid)
         if request.paradigm not in self.fits:
             kinds = " and ".join(self.fits)
             raise InputError(f'method "{self.name}" is for {kinds} requests; this request is {request.paradigm}.')
         if self.factors is None:
             return fit_edit(p, request, self.name, **settings)
-        request, mask = request.on(p.grid), request.mask(p.grid)
+        mask = request.mask(p.grid)
         settings = {**SETTINGS.get(self.name, {}).get(request.paradigm, {}), **settings}
         if "seed" in inspect.signature(self.factors).parameters:  # another draw for each request
             settings.setdefault("seed", seed + 1000 * int(mask.flatten().nonzero()[0]))
@@ -150,6 +150,7 @@ def _rows(
 ) -> Iterator[dict[str, object]]:
     """The rows of one request; `setting` holds the images to measure on, `fit` those to fit on."""
     p, held = setting.prototypes, setting.task
+    request = request.on(p.grid)
     if not all(request.mask(p.grid)[t.images.class_of, t.images.domain_of].any() for t in (fit, held)):
         raise InputError(f"too few images of {request}: one to fit on and one to measure on are needed.")
     before = evaluate(p, ProjectionEdit(request, "", {}), held, [0.0], setting.unrelated).set_index("group")["accuracy"]

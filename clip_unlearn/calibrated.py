@@ -22,19 +22,27 @@ from .nullspace import Factors
 # Relative to the mean variance: small enough that few classes are taken out exactly, and with more classes than
 # dimensions (where nothing is orthogonal to all of them) the answer is Fisher's discriminant.
 RIDGE = 1e-3
+# Pictures that show less of a domain than this share of what its texts say cannot tell where images lie.
+LEAST_SCALE = 0.1
 
 
-def without(scatter: Tensor, x: Tensor, ridge: float = RIDGE) -> Tensor:
-    """x (n, d) without the directions of a scatter matrix (d, d): lam (S + lam I)^-1 x, lam = ridge * tr S / d."""
-    lam = ridge * scatter.diagonal().mean().clamp_min(1e-12)
-    A = scatter / lam + torch.eye(len(scatter), dtype=scatter.dtype)
-    return torch.linalg.solve(A, x.to(A.dtype).T).T.to(x.dtype)
+def centred(x: Tensor) -> Tensor:
+    """Rows of x (n, d) around their mean: the directions in which they differ."""
+    return x - x.mean(0)
 
 
-def scatter(x: Tensor) -> Tensor:
-    """(d, d) in double precision: sum of the outer products of the rows of x (n, d) around their mean."""
-    x = (x - x.mean(0)).double()
-    return x.T @ x
+def without(rows: Tensor, x: Tensor, ridge: float = RIDGE) -> Tensor:
+    """x (m, d) without the directions of rows (n, d): lam (S + lam I)^-1 x, S = rows^T rows, lam = ridge * tr S / d.
+
+    In double precision, with as many unknowns as rows (push-through identity) when those are fewer than d.
+    """
+    X, y = rows.double(), x.double()
+    lam = ridge * X.square().sum().clamp_min(1e-12) / X.shape[1]
+    if len(X) < X.shape[1]:
+        out = y - torch.linalg.solve(X @ X.T + lam * torch.eye(len(X), dtype=X.dtype), X @ y.T).T @ X
+    else:
+        out = lam * torch.linalg.solve(X.T @ X + lam * torch.eye(X.shape[1], dtype=X.dtype), y.T).T
+    return out.to(x.dtype)
 
 
 def class_leads(class_text: Tensor) -> Tensor:
@@ -44,13 +52,13 @@ def class_leads(class_text: Tensor) -> Tensor:
 
 
 def dual_directions(class_text: Tensor, ridge: float = 1.0) -> Tensor:
-    """r (C, d), r_c . lead_c = 1: moving along r_c changes the score of class c against the others, theirs not at all.
+    """r (C, d), r_c . lead_c = 1: moving along r_c changes the score of class c against the others, theirs hardly.
 
     (T + lam I)^-1 lead_c with T the scatter of all class texts; class c's own share of T only scales the result. The
     smaller the ridge, the more exact; but an exact answer is a longer way, on which classes outside the grid get lost.
     """
     lead = class_leads(class_text)
-    r = without(scatter(class_text), lead, ridge)
+    r = without(centred(class_text), lead, ridge)
     return r / (r * lead).sum(1, keepdim=True)
 
 
@@ -59,13 +67,14 @@ class Calibration:
     """What turns a direction into a detector of images.
 
     constant (d,): unit direction that no difference of classes or domains shares; level: how far along it images lie;
-    scale: length of a difference of domains in images, as a share of the same in texts; class_scatter (d, d).
+    scale: length of a difference of domains in images, as a share of the same in texts; classes (C, d): the directions
+    in which the texts of classes differ.
     """
 
     constant: Tensor
     level: Tensor
     scale: Tensor
-    class_scatter: Tensor
+    classes: Tensor
 
     def detector(self, u: Tensor, on: Tensor, off: Tensor) -> Tensor:
         """l (n, d) along u (n, d) that reads 1 where u . h = on (n,) and 0 where u . h = off."""
@@ -78,16 +87,16 @@ def calibrate(text: Tensor, visual: Tensor, reached: Tensor) -> Calibration:
 
     Pictures alone fall short of what real images show of a domain, latent prototypes overshoot; their mean is taken.
     """
-    inside = scatter(text.mean(1))
-    constant = normalize(without(inside + scatter(text.mean(0)), reached.mean((0, 1))[None])[0], dim=0)
+    classes, domains = centred(text.mean(1)), centred(text.mean(0))
+    constant = normalize(without(torch.cat([classes, domains]), reached.mean((0, 1))[None])[0], dim=0)
     level = (reached @ constant).mean()
     scale = torch.ones(())
     if text.shape[1] > 1:
         each = torch.eye(text.shape[1], dtype=torch.bool)
         between = [_contrasts(x, each) for x in (text, (visual + reached) / 2)]  # (C, K, d)
-        u = normalize(without(inside, between[0].flatten(0, 1)).view_as(text), dim=-1)
-        scale = ((between[1] * u).sum(-1) / (between[0] * u).sum(-1)).mean()
-    return Calibration(constant, level, scale, inside)
+        u = normalize(without(classes, between[0].flatten(0, 1)).view_as(text), dim=-1)
+        scale = ((between[1] * u).sum(-1) / (between[0] * u).sum(-1)).mean().clamp_min(LEAST_SCALE)
+    return Calibration(constant, level, scale, classes)
 
 
 def _contrasts(x: Tensor, gone: Tensor) -> Tensor:
@@ -105,12 +114,12 @@ def cell_detectors(calibration: Calibration, text: Tensor, mask: Tensor) -> Tens
     """(n, d), one for each class that is forgotten in some domains: domains that go against those that stay.
 
     The direction is the difference of the class's own texts, without what tells classes apart: so the other classes'
-    images of the domains that stay read 0 as well. Those of the domains that go read 1, which costs them nothing.
+    images of the domains that stay read 0 as well. Those of the domains that go read 1, which seldom costs them theirs.
     """
     t, gone = text[mask.any(1)], mask[mask.any(1)]
     weight = [(m / m.sum(1, keepdim=True)).to(t.dtype)[..., None] for m in (gone, ~gone)]
     on, off = ((w * t).sum(1) for w in weight)
-    u = normalize(without(calibration.class_scatter, on - off), dim=-1)
+    u = normalize(without(calibration.classes, on - off), dim=-1)
     return calibration.detector(u, *(calibration.scale * (x * u).sum(-1) for x in (on, off)))
 
 
@@ -151,7 +160,8 @@ def calibrated(
         l = class_detectors(calibration, text, (image + reached) / 2, chosen)  # noqa: E741
     else:
         l = cell_detectors(calibration, text, mask)  # noqa: E741
-    amount = torch.einsum("ckd,cd->ck", reached, class_leads(class_text)).amax(1)[chosen]
+    # Pictures that never lead are of a class that the CLIP does not know: there is nothing to take, and nothing to add.
+    amount = torch.einsum("ckd,cd->ck", reached, class_leads(class_text)).amax(1)[chosen].clamp_min(0)
     return -beta * (W @ l.T) * amount, dual_directions(class_text)[chosen]
 
 
@@ -165,7 +175,7 @@ def calibrated_prompts(
     calibration, chosen = calibrate(text, text, text), mask.any(1)
     l, r = class_detectors(calibration, text, text, chosen), dual_directions(class_text)[chosen]  # noqa: E741
     lead, per_step = (torch.einsum("ckd,cd->ck", reached[chosen], x) for x in (class_leads(class_text)[chosen], r))
-    return -beta * (W_text @ l.T) * (lead / per_step).amax(1), r
+    return -beta * (W_text @ l.T) * (lead / per_step.clamp_min(1e-3)).amax(1).clamp_min(0), r
 
 
 def redirect(
@@ -197,4 +207,5 @@ def redirect(
     scores = reached @ class_text.T  # (C, K, C)
     own = scores.diagonal(dim1=0, dim2=2).T  # (C, K)
     gain = (own - scores[..., n]).amax()
+    # The exact dual direction: all images of the domain go a long way along it, and shall not come out in disorder.
     return beta * gain * (W @ l)[:, None], dual_directions(class_text, RIDGE)[n][None]

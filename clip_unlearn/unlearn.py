@@ -67,7 +67,7 @@ def fit_edit(
 
     - global: calibrated, .000 (.00), retained +0.0; null-space .008 (.06), +0.1; null-space-text .218 (.38), +0.1
     - domain-specific: calibrated, .015 (.25), same class elsewhere +0.1 (-1.7); oblique .020 (.15), -1.5 (-15.0)
-    - whole-domain: redirect, .087 (.10), retained -0.0 (-0.1)
+    - whole-domain: redirect, .088 (.11), retained -0.0 (-0.1)
 
     `settings` override hyper-parameters (see `calibrated` and `nullspace`). `towers` says which projections change: the
     text side is edited for global requests only, since a domain-free prompt belongs to every domain. Raises InputError
@@ -78,13 +78,19 @@ def fit_edit(
     check_method(method, request)
     check_towers(towers, request)
     p, chosen = prototypes, ("visual", "text") if towers == "both" else (towers,)
-    # On the text side the prompts' own features stand where the synthesised images stand on the image side.
+    # On the text side the prompts' own features stand where the visual prototypes stand on the image side.
     sides = {"visual": (p.W, p.visual, p.reached), "text": (p.W_text, p.text_features[:, :, None], None)}
-    mask = request.mask(p.grid)
-    own = {"text": {"beta": TEXT_BETA[method][towers]}} if towers in TEXT_BETA.get(method, {}) else {}
-    factors = {
-        t: _factors(p, mask, request.paradigm, method, *sides[t], {**own.get(t, {}), **settings}) for t in chosen
-    }
+    mask, factors = request.mask(p.grid), {}
+    for tower in chosen:
+        own = {m: {"beta": betas[towers]} for m, betas in TEXT_BETA.items() if tower == "text" and towers in betas}
+        light = method == "refined" and towers == "both" and tower == "text"  # refining it would make it a full edit
+        how = (DEFAULT_METHOD[request.paradigm], own, {}) if light else (method, own, settings)
+        factors[tower] = _factors(p, mask, request.paradigm, *sides[tower], *how)
+    if not all(x.isfinite().all() for pair in factors.values() for x in pair):
+        raise InputError(
+            f"the {method} edit of {request} is not finite: two classes, or two domains, have the same words, so no "
+            "prompt tells them apart (see domain_words)."
+        )
     return ProjectionEdit(request, method, factors, p.seed, p.base)
 
 
@@ -92,17 +98,21 @@ def _factors(
     p: Prototypes,
     mask: Tensor,
     paradigm: str,
-    method: str,
     W: Tensor,
     features: Tensor,
     reached: Tensor | None,
+    method: str,
+    own: dict[str, dict[str, float]],
     settings: dict[str, float],
 ) -> tuple[Tensor, Tensor]:
-    """Call the method on one tower: W (D, d), its prototype features (C, K, m, D), and what pictures reach."""
+    """Call the method on one tower: W (D, d), its prototype features (C, K, m, D), and what pictures reach.
+
+    `own` has, by method, what this tower needs other than usual; `settings` come from the caller and go first.
+    """
     if method.startswith("null-space"):
         use = method.removeprefix("null-space").removeprefix("-") or "both"
         return nullspace.null_space(W, p.text, features, mask, use, **settings)
-    settings = {**SETTINGS.get(method, {}).get(paradigm, {}), **settings}
+    settings = {**SETTINGS.get(method, {}).get(paradigm, {}), **own.get(method, {}), **settings}
     if method == "retain-aware":
         return nullspace.retain_aware(W, p.class_text, features, mask, **settings)
     if method == "oblique":
@@ -112,5 +122,5 @@ def _factors(
     if method in ("calibrated", "redirect"):
         fit = calibrated.calibrated if method == "calibrated" else calibrated.redirect
         return fit(W, p.text, p.class_text, features, mask, reached, **settings)
-    start = _factors(p, mask, paradigm, DEFAULT_METHOD[paradigm], W, features, reached, {})
+    start = _factors(p, mask, paradigm, W, features, reached, DEFAULT_METHOD[paradigm], own, {})
     return nullspace.refined(W, p.class_text, features, mask, start=start, **settings)

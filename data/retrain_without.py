@@ -43,7 +43,7 @@ def removed(request: str) -> set[tuple[str, str]]:
 
 
 def measure(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of each shipped image: right by plain prompts, by paraphrases, its class, its domain; and unrelated images."""
+    """Of each shipped image: right by plain prompts, by paraphrases, its class, its domain."""
     clip, images = load_clip(str(folder), device="cpu"), bundled_images()
     grid = grid_of(images, BUNDLED_SYNONYMS)
     task, (W, T) = (

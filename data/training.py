@@ -103,7 +103,7 @@ def captions(rng: np.random.Generator, cells: Cells = CELLS) -> list[str]:
 def loss_of(h: Tensor, t: Tensor, scale: Tensor, cell: Tensor, cells: Cells = CELLS) -> Tensor:
     """Of all captions of each kind, the true one should be nearest to the image; and the true images to each caption.
 
-    h (n, d) and t (124, d) unit embeddings; cell (n,) index into `cells`.
+    h (n, d) and t (m, d) unit embeddings, m captions; cell (n,) index into `cells`.
     """
     classes, domains = (list({cell[i]: None for cell in cells}) for i in (1, 0))
     class_of = torch.tensor([classes.index(c) for _, c in cells])[cell]

@@ -64,15 +64,24 @@ TWO = mask_of((1, 0), (1, 2), (3, 0), (3, 2))
 def test_without_removes_few_directions_and_leaves_what_is_orthogonal_to_them() -> None:
     rng = torch.Generator().manual_seed(1)
     rows = torch.randn(4, WIDTH, generator=rng)
-    S = cal.scatter(rows)
-    Q = torch.linalg.qr((rows - rows.mean(0))[:3].T).Q
+    Q = torch.linalg.qr(cal.centred(rows)[:3].T).Q
     x = torch.randn(6, WIDTH, generator=rng)
-    close(cal.without(S, x), x - x @ Q @ Q.T, atol=5e-2)
+    close(cal.without(cal.centred(rows), x), x - x @ Q @ Q.T, atol=5e-2)
 
 
-def test_a_scatter_of_nothing_removes_nothing() -> None:
+@pytest.mark.parametrize("n", [4, WIDTH - 1, WIDTH, 60])
+def test_without_is_its_formula_whatever_the_number_of_rows(n: int) -> None:
+    rng = torch.Generator().manual_seed(n)
+    rows, x = (torch.randn(m, WIDTH, generator=rng, dtype=torch.float64) for m in (n, 5))
+    S = rows.T @ rows
+    lam = 0.5 * S.diagonal().mean()
+    expected = lam * torch.linalg.inv(S + lam * torch.eye(WIDTH)) @ x.T
+    close(cal.without(rows, x, ridge=0.5), expected.T, atol=1e-9)
+
+
+def test_rows_of_nothing_remove_nothing() -> None:
     x = torch.randn(3, WIDTH)
-    close(cal.without(torch.zeros(WIDTH, WIDTH, dtype=torch.float64), x), x, atol=1e-5)
+    close(cal.without(torch.zeros(4, WIDTH), x), x, atol=1e-5)
 
 
 def test_a_dual_direction_moves_its_class_by_one_and_no_other_against_another() -> None:
@@ -84,6 +93,26 @@ def test_a_dual_direction_moves_its_class_by_one_and_no_other_against_another() 
         others = scores[c][torch.arange(C) != c]
         close(others - others.mean(), 0.0, atol=5e-3)
         close(scores[c, c] - others.mean(), 1.0, atol=1e-4)
+
+
+def test_at_the_default_ridge_other_classes_hardly_move_against_each_other() -> None:
+    w = world()
+    scores = cal.dual_directions(w.class_text) @ w.class_text.T
+    for c in range(C):
+        others = scores[c][torch.arange(C) != c]
+        assert (others - others.mean()).abs().max() < 0.25 < 0.3 < scores[c, c] - others.mean()
+
+
+def test_the_scale_is_that_of_pictures_and_prototypes_together() -> None:
+    w = world()
+    far = 2 * (w.image - w.image.mean((0, 1))) + w.image.mean((0, 1))  # prototypes that overshoot
+    close(cal.calibrate(w.text, far, w.image).scale, 0.75, atol=1e-3)
+
+
+def test_pictures_that_show_no_domain_do_not_blow_the_edit_up() -> None:
+    w = world()
+    blind = w.image.mean(1, keepdim=True).expand_as(w.image)
+    assert cal.calibrate(w.text, blind, blind).scale == pytest.approx(cal.LEAST_SCALE)
 
 
 def test_a_larger_ridge_is_a_shorter_way() -> None:

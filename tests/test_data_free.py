@@ -20,6 +20,7 @@ from clip_unlearn import (
     ConceptGrid,
     Prototypes,
     Synthesis,
+    calibrated,
     datasets,
     fit_edit,
     forget,
@@ -39,7 +40,7 @@ def public(module: object) -> list[Callable]:
     return [f for name, f in functions if f.__module__ == module.__name__ and not name.startswith("_")]
 
 
-PATH = [f for module in (nullspace, prototypes_module, synthesis, unlearn, forget) for f in public(module)]
+PATH = [f for module in (nullspace, calibrated, prototypes_module, synthesis, unlearn, forget) for f in public(module)]
 FORBIDDEN_NAMES = {"images", "image", "labels", "label", "pixels", "paths", "path", "dataset", "task", "root", "loader"}
 FORBIDDEN_TYPES = (datasets.ImageSet, datasets.Features, PIL.Image.Image, torch.utils.data.Dataset, DataLoader)
 
@@ -49,7 +50,8 @@ def types_in(hint: object) -> list[object]:
 
 
 def test_the_path_holds_what_it_should() -> None:
-    assert {fit_edit, synthesize_prototypes, nullspace.null_space, nullspace.oblique} <= set(PATH)
+    edits = {nullspace.null_space, calibrated.calibrated, calibrated.calibrated_prompts, calibrated.redirect}
+    assert {fit_edit, synthesize_prototypes} | edits <= set(PATH)
 
 
 @pytest.mark.parametrize("function", PATH, ids=lambda f: f"{f.__module__.split('.')[-1]}.{f.__name__}")
@@ -106,4 +108,4 @@ def test_synthesis_and_fit_run_where_no_image_can_be_opened(
     how = Synthesis(steps=1)
     p = synthesize_prototypes(clip, grid, per_cell=1, kind=kind, how=how, progress=False, cache=False)
     edit = fit_edit(p, REQUESTS[paradigm], method)
-    assert not torch.equal(edit.weight(p.W, 1.0), p.W)
+    assert edit.weight(p.W, 1.0).isfinite().all() and not torch.equal(edit.weight(p.W, 1.0), p.W)

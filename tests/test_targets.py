@@ -110,3 +110,9 @@ def test_a_class_is_forgotten_whatever_the_number_of_domains(bundled: Setting, d
     )
     found = summary(every_request(fewer, task, "global", progress=False))
     assert found["forget"] <= 1 / 16 and found["retained"] >= -1
+
+
+def test_refined_starts_from_what_each_tower_needs(bundled: Setting) -> None:
+    p = bundled.prototypes
+    frame = every_request(p, bundled.task, "global", "refined", towers="both", progress=False)
+    assert frame["forget"].mean() <= 1 / 16

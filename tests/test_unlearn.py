@@ -204,10 +204,39 @@ def test_settings_reach_the_method(prototypes: Prototypes) -> None:
     torch.testing.assert_close(two.weight(W, 1.0) - W, 2 * (one.weight(W, 1.0) - W), atol=1e-5, rtol=1e-4)
 
 
-def test_the_text_side_is_fitted_on_prompts_alone(prototypes: Prototypes) -> None:
+def test_of_pictures_the_text_side_knows_only_how_far_they_reach(prototypes: Prototypes) -> None:
+    W, nearer = prototypes.W_text, 0.5 * prototypes.reached
     other = replace(prototypes, visual=torch.randn_like(prototypes.visual))
-    one, two = (fit_edit(p, REQUESTS["global"], towers="text") for p in (prototypes, other))
-    assert torch.equal(one.weight(prototypes.W_text, 1.0, "text"), two.weight(prototypes.W_text, 1.0, "text"))
+    one, two, half = (
+        fit_edit(p, REQUESTS["global"], towers="text").weight(W, 1.0, "text")
+        for p in (prototypes, other, replace(prototypes, reached=nearer))
+    )
+    assert torch.equal(one, two)
+    torch.testing.assert_close(half, one)  # both the lead and what a step takes of it are half as long
+
+
+def test_names_with_the_same_words_are_refused_and_not_fitted(prototypes: Prototypes) -> None:
+    text = prototypes.text_features.clone()
+    text[:, 1] = text[:, 0]
+    p = replace(prototypes, text_features=text)
+    request = ForgetRequest(p.grid.classes[:1], p.grid.domains[:1])
+    only_two = replace(
+        p,
+        grid=ConceptGrid(p.grid.classes, p.grid.domains[:2]),
+        text_features=text[:, :2],
+        visual=p.visual[:, :2],
+        reached=p.reached[:, :2],
+    )
+    with pytest.raises(InputError, match=r"not finite: two classes, or two domains, have the same words"):
+        fit_edit(only_two, request)
+
+
+def test_a_class_that_pictures_never_reach_gains_nothing(prototypes: Prototypes) -> None:
+    away = replace(prototypes, reached=prototypes.reached - 5 * prototypes.class_text[:, None])
+    for towers in ("visual", "text"):
+        edit = fit_edit(away, REQUESTS["global"], "calibrated", towers)
+        A, B = edit.factors[towers]
+        assert not (A @ B).any()
 
 
 def test_unknown_method_lists_the_methods(prototypes: Prototypes) -> None:

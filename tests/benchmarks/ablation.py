@@ -55,7 +55,9 @@ def cells(
     if bias == "none":
         c = replace(c, level=torch.zeros(()))
     if classes == "left in":
-        c = replace(c, class_scatter=torch.zeros_like(c.class_scatter))
+        c = replace(c, classes=torch.zeros_like(c.classes))
+    if direction == "visual":  # its differences are those of images already
+        c = replace(c, scale=torch.ones(()))
     seen = {"text": p.text, "visual": image, "average": p.text.mean(0).expand_as(p.text)}[direction]
     l, chosen = cal.cell_detectors(c, seen, mask), mask.any(1)  # noqa: E741
     r = cal.dual_directions(p.class_text, removed) if removed != "text" else p.class_text
@@ -101,7 +103,7 @@ OF_CELLS: dict[str, Fit] = {
     "amount: lead over the best other class": _cells(lead="best other"),
     **{f"beta {beta}": _cells(beta=beta) for beta in (0.9, 1.0, 1.2, 1.3)},
     "oblique, as before": _method("oblique"),
-    "oblique with METHOD's settings (no dual, own amount)": _method("oblique", dual=0.0),
+    "oblique, class text removed": _method("oblique", dual=0.0),
     "null space": _method("null-space"),
     "null space, text alone": _method("null-space-text"),
 }

@@ -55,7 +55,7 @@ def main() -> None:
     goals = normalize(text_prototypes(clip, grid_of(images))[0].flatten(0, 1)[::2] @ W_text, dim=-1)
     print(f"bundled, 32 cells x 8: {share(clip, goals, 8, 4, 3):.2f} of the time is the tower's", flush=True)
     model = open_clip.create_model("ViT-B-32").eval()
-    large = Clip(model, None, "ViT-B-32")
+    large = Clip(model, None, None, "ViT-B-32", {})
     print(f"ViT-B-32, 4 pictures: {share(large, normalize(torch.randn(4, 512), dim=-1), 1, 1, 3):.2f}")
     if "--bf16" in sys.argv:
         plain, short = (pixel_prototypes(clip, goals[::4], 2, 0, Synthesis(bf16=b), False)[0] for b in (False, True))
