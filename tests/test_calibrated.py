@@ -75,7 +75,7 @@ def test_without_is_its_formula_whatever_the_number_of_rows(n: int) -> None:
     rows, x = (torch.randn(m, WIDTH, generator=rng, dtype=torch.float64) for m in (n, 5))
     S = rows.T @ rows
     lam = 0.5 * S.diagonal().mean()
-    expected = lam * torch.linalg.inv(S + lam * torch.eye(WIDTH)) @ x.T
+    expected = lam * torch.linalg.inv(S + lam * torch.eye(WIDTH, dtype=S.dtype)) @ x.T
     close(cal.without(rows, x, ridge=0.5), expected.T, atol=1e-9)
 
 

@@ -23,7 +23,7 @@ from clip_unlearn.synthesis import batch_size, pixel_prototypes
 
 
 def bare(clip: Clip, goals: torch.Tensor, n: int, steps: int) -> None:
-    """Forward and backward of as many pictures, in the same batches."""
+    """Forward and backward of as many pictures, in the same batches, and the last forward."""
     size, W = clip.model.visual.image_size, clip.heads["visual"].weight
     size = size[0] if isinstance(size, (tuple, list)) else size
     for _ in range(steps):
@@ -31,6 +31,9 @@ def bare(clip: Clip, goals: torch.Tensor, n: int, steps: int) -> None:
             part.requires_grad_(True)
             h = normalize(clip.image_features(part) @ W, dim=-1)
             (h @ goals[0]).sum().backward()
+    with torch.no_grad():  # the features of the finished pictures
+        for part in torch.rand(n, 3, size, size).split(batch_size(size)):
+            clip.image_features(part)
 
 
 def seconds(work: Callable[..., object], *args: object) -> float:
