@@ -36,8 +36,13 @@ CASES: dict[str, tuple[dict, float, float]] = {
     "strength-0": ({"method": "null-space-visual", "strength": 0.0}, 1.0, 0),
     "domain": ({"classes": [], "domains": ["painting"]}, 0.15, 4),
     "domain-refined": ({"classes": [], "domains": ["cartoon"], "method": "refined"}, 0.4, 12),
-    "own-vit": ({"model": "vit", "domains": [], "strength": 0.7, "seed": 3}, 1.0, 100),
-    "own-resnet": ({"model": "timm-linear-bias", "domains": ["art_painting"], "per_cell": 2}, 1.0, 100),
+    # These have random weights and know no class: the default edits would find nothing to take.
+    "own-vit": ({"model": "vit", "domains": [], "strength": 0.7, "seed": 3, "method": "null-space"}, 1.0, 100),
+    "own-resnet": (
+        {"model": "timm-linear-bias", "domains": ["art_painting"], "per_cell": 2, "method": "oblique"},
+        1.0,
+        100,
+    ),
 }
 WRONG = {
     "unknown-name": ({"strenght": 0.5}, "strenght"),
