@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from .analysis import Setting
-from .concepts import ForgetRequest
+from .concepts import PARADIGMS, ForgetRequest
 from .datasets import Features
 from .errors import InputError
 from .evaluate import GROUPS, Task, evaluate, halves, one_thread
@@ -26,7 +26,6 @@ from .unlearn import ProjectionEdit, check_strength, fit_edit
 
 SEES = NOTHING, TEXT, PICTURES, DATA = ("nothing", "text", "text + synthesised pictures", "real images and labels")
 OF = GOES, STAYS, EVERY = ("what goes", "what stays", "every cell")
-PARADIGMS = ("global", "domain-specific", "whole-domain")
 # Picked by grid search on the bundled CLIP (halves of seed 1; 16 global requests, 16 cells, relabel 8, and 4 domains)
 # for the least forget accuracy + losses of retained, same class and unrelated: ccup-ridge lam 1..1e4, mu 0..100;
 # uce-ridge weight .3..300, lam .01..10, neutral text or picture; gradient-ascent SGD or Adam, lr .001...1; relabel one,

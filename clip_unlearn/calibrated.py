@@ -110,6 +110,12 @@ def mean_embeddings(W: Tensor, visual: Tensor) -> Tensor:
     return normalize(visual @ W, dim=-1).mean(2)
 
 
+def _seen(W: Tensor, visual: Tensor, reached: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean embeddings (C, K, d) of prototypes and of pictures; the former stand for the latter where none are given."""
+    image = mean_embeddings(W, visual)
+    return image, image if reached is None else reached
+
+
 def cell_detectors(calibration: Calibration, text: Tensor, mask: Tensor) -> Tensor:
     """(n, d), one for each class that is forgotten in some domains: domains that go against those that stay.
 
@@ -150,8 +156,7 @@ def calibrated(
     cell falls back to the mean of the other classes. `reached` None stands for the mean embeddings of `visual`. Rank =
     number of classes. Raises ValueError where a class goes in every domain and another only in some.
     """
-    image = mean_embeddings(W, visual)
-    reached = image if reached is None else reached
+    image, reached = _seen(W, visual, reached)
     calibration, chosen = calibrate(text, image, reached), mask.any(1)
     whole = mask[chosen].all(1)
     if whole.any() and not whole.all():
@@ -198,8 +203,7 @@ def redirect(
     gone, stays = mask.all(0), ~mask.any(0)
     if not gone.any() or not (gone | stays).all() or not stays.any():
         raise ValueError("redirect forgets whole domains, and at least one domain must stay.")
-    image = mean_embeddings(W, visual)
-    reached = image if reached is None else reached
+    image, reached = _seen(W, visual, reached)
     calibration = calibrate(text, image, reached)
     u = normalize(_contrasts(text, gone[None]).mean(0), dim=-1)
     on, off = ((text[:, part].mean((0, 1)) @ u.T) * calibration.scale for part in (gone, stays))

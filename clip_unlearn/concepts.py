@@ -13,6 +13,7 @@ import torch
 
 from .errors import InputError
 
+PARADIGMS = ("global", "domain-specific", "whole-domain")
 ALL_DOMAINS = "all domains"  # how a request without domains is spelt out
 
 # Prompts that build prototypes. "{class}" and "{domain}" are filled with each class word and domain word.

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from ..analysis import ReportConfig, SurveyConfig
+from ..concepts import PARADIGMS
 from ..edits import check_strength
 from ..unlearn import METHODS
 from . import options as shared
-from .auditing import PARADIGMS, audit
+from .auditing import audit
 from .editing import apply, forget
 from .options import BadInput, Names, check_parent, flat, of_config, told
 

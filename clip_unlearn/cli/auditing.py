@@ -7,12 +7,10 @@ from pathlib import Path
 import click
 
 from ..analysis import SurveyConfig
-from ..concepts import ForgetRequest
+from ..concepts import PARADIGMS, ForgetRequest
 from ..paths import writable_home
 from . import options as shared
 from .options import BadInput, flat, of_config, told
-
-PARADIGMS = ("global", "domain-specific", "whole-domain")
 
 
 @click.command(short_help="Attack an edit: what is still there, and what it cost.")

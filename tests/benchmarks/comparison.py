@@ -12,8 +12,8 @@ import click
 import pandas as pd
 
 from clip_unlearn.analysis import SurveyConfig, prepare
-from clip_unlearn.baselines import PARADIGMS, compare, comparison_table
-from clip_unlearn.concepts import all_requests
+from clip_unlearn.baselines import compare, comparison_table
+from clip_unlearn.concepts import PARADIGMS, all_requests
 
 PATH = Path(__file__).parent / "results" / "comparison.csv"
 
