@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clip_unlearn.concepts import BUNDLED_SYNONYMS, words
+from clip_unlearn.core.concepts import BUNDLED_SYNONYMS, words
 
 DOMAIN_WORDS = {
     "photo": ("photo", "photograph", "snapshot"),

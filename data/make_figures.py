@@ -10,8 +10,8 @@ import matplotlib
 matplotlib.use("Agg")
 from render import HERE, contact_sheet
 
-from clip_unlearn import plots
-from clip_unlearn.analysis import ReportConfig, analyse
+from clip_unlearn.measure import plots
+from clip_unlearn.report.analysis import ReportConfig, analyse
 
 
 def main() -> None:

@@ -9,11 +9,11 @@ import shutil
 
 from render import HERE, write_checksums
 
-from clip_unlearn.concepts import BUNDLED_SYNONYMS
-from clip_unlearn.datasets import bundled_images, grid_of
-from clip_unlearn.models import load_clip
-from clip_unlearn.paths import cache_dir
-from clip_unlearn.prototypes import prototype_key, synthesize_prototypes
+from clip_unlearn.core.cache import cache_dir
+from clip_unlearn.core.concepts import BUNDLED_SYNONYMS
+from clip_unlearn.core.prototypes import prototype_key, synthesize_prototypes
+from clip_unlearn.images.datasets import bundled_images, grid_of
+from clip_unlearn.models.clip import load_clip
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from training import CONFIG_JSON, train, training_images
 
-from clip_unlearn.concepts import BUNDLED_SYNONYMS, TEST_TEMPLATES
-from clip_unlearn.datasets import Features, bundled_images, encode, grid_of
-from clip_unlearn.models import CONFIG, WEIGHTS, load_clip
+from clip_unlearn.core.concepts import BUNDLED_SYNONYMS, TEST_TEMPLATES
+from clip_unlearn.images.datasets import Features, bundled_images, encode, grid_of
+from clip_unlearn.models.clip import CONFIG, WEIGHTS, load_clip
 
 
 def save(model: open_clip.CLIP, folder: Path) -> None:

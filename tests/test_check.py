@@ -28,8 +28,12 @@ import torch
 import torchvision
 from tiny import ROOT
 
-from clip_unlearn import analysis, check, load_clip, models, paths, prototypes
+from clip_unlearn import check, load_clip
 from clip_unlearn.check import CHECKS, Check, checks, main, report
+from clip_unlearn.core import cache as paths
+from clip_unlearn.core import prototypes
+from clip_unlearn.models import clip as models
+from clip_unlearn.report import analysis
 
 ROWS = {row[0]: row for row in CHECKS}
 PACKAGES, TOOLS, FILES = "packages are installed", "test tools are installed", "shipped files are intact"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from ..analysis import ReportConfig, SurveyConfig
-from ..concepts import PARADIGMS
-from ..edits import check_strength
-from ..unlearn import METHODS
+from ..core.concepts import PARADIGMS
+from ..core.edit import METHODS
+from ..core.edits import check_strength
+from ..report.analysis import ReportConfig, SurveyConfig
 from . import options as shared
 from .auditing import audit
 from .editing import apply, forget
@@ -45,7 +45,7 @@ def evaluate(csv: Path | None, json_: Path | None, **options) -> None:
     clip-unlearn evaluate --model dogless --images FOLDER --csv cells.csv
     clip-unlearn evaluate --model ViT-B-32 --pretrained openai --images FOLDER --limit 50
     """
-    from ..measure import measure, numbers, table
+    from ..measure.zero_shot import measure, numbers, table
 
     for file in (csv, json_):
         check_parent(file)
@@ -77,7 +77,10 @@ def report(out: Path, classes: tuple, domains: tuple, **options) -> None:
     clip-unlearn report --domains sketch --out out/                   every sketch
     clip-unlearn report --classes 'cup\\, saucer' --images FOLDER --out out/    a name with a comma
     """
-    from ..report import result_table, write_report  # papermill and nbconvert take a second to import: not for --help
+    from ..report.report import (  # papermill and nbconvert take a second to import: not for --help
+        result_table,
+        write_report,
+    )
 
     with told():
         config = ReportConfig(classes=flat(classes), domains=flat(domains), **of_config(options))
@@ -104,7 +107,7 @@ def survey(paradigm: tuple[str, ...], method: str, strength: float, towers: str,
     clip-unlearn survey --model MODEL --images FOLDER                       all three kinds
     clip-unlearn survey --paradigm global --method null-space --csv rows.csv
     """
-    from ..survey import survey_all
+    from ..measure.survey import survey_all
 
     check_parent(csv)
     if method == "redirect" and not paradigm:
@@ -150,7 +153,7 @@ def sweep(
     clip-unlearn sweep --every-class --methods calibrated,null-space --out sweep/
     clip-unlearn sweep --classes 'dog,cat+horse' --domains 'sketch,*' --out sweep/    * is all domains
     """
-    from ..sweep import run_sweep
+    from ..report.sweep import run_sweep
 
     every = (every_class, every_domain)
     for name, listed, each in zip(("class", "domain"), (classes, domains), every, strict=True):

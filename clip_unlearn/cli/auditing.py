@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from ..analysis import SurveyConfig
-from ..concepts import PARADIGMS, ForgetRequest
-from ..paths import writable_home
+from ..core.cache import writable_home
+from ..core.concepts import PARADIGMS, ForgetRequest
+from ..report.analysis import SurveyConfig
 from . import options as shared
 from .options import BadInput, flat, of_config, told
 
@@ -59,8 +59,8 @@ def _one(
     unrelated: str, out: Path,
 ) -> None:  # fmt: skip
     """Audit one edit; print its verdict, a sentence a line, and write its files."""
-    from ..audit_plot import audit_figure
-    from ..audits import audit_of
+    from ..audit.figure import audit_figure
+    from ..audit.requests import audit_of
 
     found, edit = audit_of(config, request, edit_file, strength, towers, unrelated)
     out.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def _one(
 
 def _every(config: SurveyConfig, every: str, strength: float, towers: str, unrelated: str, out: Path) -> None:
     """Audit every request of a kind; print the table and write the rows."""
-    from ..audits import audit_all, audit_table
+    from ..audit.requests import audit_all, audit_table
 
     frame = audit_all(config, every, strength, towers, unrelated)
     out.mkdir(parents=True, exist_ok=True)

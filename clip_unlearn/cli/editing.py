@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from ..concepts import ForgetRequest
-from ..edits import check_strength, compose
-from ..forget import check_folder, make_edit
-from ..inputs import request_grid
-from ..models import load_clip
-from ..saved import load_edit, read_edit, save_edit, save_edited
+from ..core.concepts import ForgetRequest
+from ..core.edits import check_strength, compose
+from ..images.inputs import request_grid
+from ..models.clip import load_clip
+from ..models.saved import load_edit, read_edit, save_edit, save_edited
 from . import options as shared
+from .forget import check_folder, make_edit
 from .options import BadInput, check_parent, flat, told
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from ..errors import InputError
-from ..layouts import LAYOUTS
-from ..models import PRECISIONS
-from ..unlearn import METHODS, TOWERS
+from ..core.edit import METHODS, TOWERS
+from ..core.errors import InputError
+from ..images.layouts import LAYOUTS
+from ..models.clip import PRECISIONS
 
 
 class Names(click.ParamType):

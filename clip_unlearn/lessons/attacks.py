@@ -8,11 +8,11 @@ import ipywidgets as w
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from ..audit import SHOTS, Audit
-from ..audit_plot import found, separate
-from ..errors import InputError
-from ..plots import COLORS
-from ..widgets import LiveFigure, Panel, View
+from ..audit.figure import found, separate
+from ..audit.verdict import SHOTS, Audit
+from ..core.errors import InputError
+from ..measure.plots import COLORS
+from .widgets import LiveFigure, Panel, View
 
 AFTER = COLORS["forget"]
 

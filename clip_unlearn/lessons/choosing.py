@@ -10,13 +10,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..analysis import Setting, check_measurable
-from ..concepts import ALL_DOMAINS, ForgetRequest
-from ..evaluate import STRENGTHS
-from ..operating import RULES, STEPS, choose, image_curve, measure_at
-from ..plots import COLORS, LABELS
-from ..unlearn import ProjectionEdit, fit_edit
-from ..widgets import LiveFigure, Panel, View, choice, slider
+from ..core.concepts import ALL_DOMAINS, ForgetRequest
+from ..core.edit import ProjectionEdit, fit_edit
+from ..measure.evaluate import STRENGTHS
+from ..measure.plots import COLORS, LABELS
+from ..measure.strength import RULES, STEPS, choose, image_curve, measure_at
+from ..report.analysis import Setting, check_measurable
+from .widgets import LiveFigure, Panel, View, choice, slider
 
 BINS = np.linspace(-1, 1, 41)
 

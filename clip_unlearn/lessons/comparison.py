@@ -13,9 +13,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..baselines import BASELINES, PICTURES, SEES, comparison_table
-from ..plots import COLORS, LABELS
-from ..widgets import LiveFigure, Panel, View, choice
+from ..baselines.comparison import BASELINES, PICTURES, SEES, comparison_table
+from ..measure.plots import COLORS, LABELS
+from .widgets import LiveFigure, Panel, View, choice
 
 PRICE = ("retained", "same_class")
 MARKERS = {"forget": "o", "retained": "o", "same_class": "D"}

@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..analysis import Setting
-from ..concepts import ConceptGrid, ForgetRequest, all_requests
-from ..datasets import Features
-from ..errors import InputError
-from ..evaluate import classifier, edited_weights, group_masks, halves, one_thread
-from ..plots import COLORS, LABELS
-from ..unlearn import ProjectionEdit, fit_edit
+from ..core.concepts import ConceptGrid, ForgetRequest, all_requests
+from ..core.edit import ProjectionEdit, fit_edit
+from ..core.errors import InputError
+from ..images.datasets import Features
+from ..measure.evaluate import classifier, edited_weights, group_masks, halves, one_thread
+from ..measure.plots import COLORS, LABELS
+from ..report.analysis import Setting
 from .scenes import measure
 
 

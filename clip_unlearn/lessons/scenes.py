@@ -13,14 +13,14 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
-from .. import calibrated, nullspace
-from ..analysis import Setting, check_measurable
-from ..concepts import ForgetRequest
-from ..errors import InputError
-from ..evaluate import accuracy_grid, edited_weights, group_masks, predict
-from ..plots import ACCURACY, COLORS, LABELS, WRONG
-from ..unlearn import DEFAULT_METHOD, METHODS, SETTINGS, ProjectionEdit, fit_edit
-from ..widgets import LiveFigure, Panel, View, choice, slider
+from ..core import calibrated, nullspace
+from ..core.concepts import ForgetRequest
+from ..core.edit import DEFAULT_METHOD, METHODS, SETTINGS, ProjectionEdit, fit_edit
+from ..core.errors import InputError
+from ..measure.evaluate import accuracy_grid, edited_weights, group_masks, predict
+from ..measure.plots import ACCURACY, COLORS, LABELS, WRONG
+from ..report.analysis import Setting, check_measurable
+from .widgets import LiveFigure, Panel, View, choice, slider
 
 CURVE = tuple(i / 10 for i in range(11))
 

@@ -16,13 +16,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from ..analysis import Setting
-from ..concepts import ALL_DOMAINS
-from ..datasets import Features
-from ..errors import InputError
-from ..models import Clip
-from ..plots import ACCURACY, COLORS, WRONG
-from ..widgets import LiveFigure, Panel, View, choice
+from ..core.concepts import ALL_DOMAINS
+from ..core.errors import InputError
+from ..images.datasets import Features
+from ..measure.plots import ACCURACY, COLORS, WRONG
+from ..models.clip import Clip
+from ..report.analysis import Setting
+from .widgets import LiveFigure, Panel, View, choice
 
 TEXT = "the text"
 REAL = "the real mean"

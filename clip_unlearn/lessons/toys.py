@@ -18,9 +18,9 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..nullspace import Factors, null_space, oblique, orthonormal_basis
-from ..plots import COLORS
-from ..widgets import LiveFigure, Panel, View, slider
+from ..core.nullspace import Factors, null_space, oblique, orthonormal_basis
+from ..measure.plots import COLORS
+from .widgets import LiveFigure, Panel, View, slider
 
 LEFT, RIGHT, BOTTOM, TOP = -1.4, 1.4, -0.95, 1.4  # the part of the plane that is shown
 

@@ -19,14 +19,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
-from clip_unlearn import calibrated as cal
-from clip_unlearn.analysis import Setting, SurveyConfig, prepare
-from clip_unlearn.concepts import all_requests
-from clip_unlearn.edits import ProjectionEdit
-from clip_unlearn.evaluate import GROUPS, evaluate, one_thread
-from clip_unlearn.nullspace import Factors, cell_embeddings, unit_features
-from clip_unlearn.prototypes import Prototypes, synthesize_prototypes
-from clip_unlearn.unlearn import fit_edit
+from clip_unlearn.core import calibrated as cal
+from clip_unlearn.core.concepts import all_requests
+from clip_unlearn.core.edit import fit_edit
+from clip_unlearn.core.edits import ProjectionEdit
+from clip_unlearn.core.nullspace import Factors, cell_embeddings, unit_features
+from clip_unlearn.core.prototypes import Prototypes, synthesize_prototypes
+from clip_unlearn.measure.evaluate import GROUPS, evaluate, one_thread
+from clip_unlearn.report.analysis import Setting, SurveyConfig, prepare
 
 RESULTS = Path(__file__).parent / "results"
 Fit = Callable[[Prototypes, Tensor], Factors]

@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 import pandas as pd
 
-from clip_unlearn.analysis import SurveyConfig, prepare
-from clip_unlearn.baselines import compare, comparison_table
-from clip_unlearn.concepts import PARADIGMS, all_requests
+from clip_unlearn.baselines.comparison import compare, comparison_table
+from clip_unlearn.core.concepts import PARADIGMS, all_requests
+from clip_unlearn.report.analysis import SurveyConfig, prepare
 
 PATH = Path(__file__).parent / "results" / "comparison.csv"
 

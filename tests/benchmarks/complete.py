@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from tqdm import tqdm
 
-from clip_unlearn.analysis import Setting, prepare
-from clip_unlearn.concepts import all_requests
-from clip_unlearn.evaluate import halves, one_thread, predict
-from clip_unlearn.unlearn import fit_edit
+from clip_unlearn.core.concepts import all_requests
+from clip_unlearn.core.edit import fit_edit
+from clip_unlearn.measure.evaluate import halves, one_thread, predict
+from clip_unlearn.report.analysis import Setting, prepare
 
 COUNTS = (0, 1, 4, 8, 16, 24)
 

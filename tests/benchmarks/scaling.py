@@ -18,7 +18,7 @@ import torch
 from test_speed import random_prototypes
 
 from clip_unlearn import ForgetRequest, Prototypes, fit_edit
-from clip_unlearn.evaluate import one_thread
+from clip_unlearn.measure.evaluate import one_thread
 
 CLASSES, DOMAINS, PER_CELL, D, WIDTH, ROUNDS = 1001, 4, 4, 768, 512, 3
 COUNTS = (1, 10, 100, 300, 1000)

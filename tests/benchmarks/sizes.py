@@ -21,9 +21,9 @@ import torch
 from torch.nn.functional import normalize
 
 from clip_unlearn import ConceptGrid, ForgetRequest, Prototypes, Synthesis, fit_edit, load_clip, save_edited
-from clip_unlearn.models import Clip, save_model
-from clip_unlearn.saved import save_edit
-from clip_unlearn.synthesis import latent_prototypes, pixel_prototypes
+from clip_unlearn.core.synthesis import latent_prototypes, pixel_prototypes
+from clip_unlearn.models.clip import Clip, save_model
+from clip_unlearn.models.saved import save_edit
 
 PER_CELL, POOL, STEPS, MB = 8, 384, Synthesis().steps, 1e6
 

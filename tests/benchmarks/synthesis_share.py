@@ -17,9 +17,9 @@ import torch
 from torch.nn.functional import cosine_similarity, normalize
 
 from clip_unlearn import Synthesis, bundled_images, grid_of, load_clip
-from clip_unlearn.models import Clip
-from clip_unlearn.prototypes import text_prototypes
-from clip_unlearn.synthesis import batch_size, pixel_prototypes
+from clip_unlearn.core.prototypes import text_prototypes
+from clip_unlearn.core.synthesis import batch_size, pixel_prototypes
+from clip_unlearn.models.clip import Clip
 
 
 def bare(clip: Clip, goals: torch.Tensor, n: int, steps: int) -> None:

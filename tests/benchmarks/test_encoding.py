@@ -19,8 +19,8 @@ from torch.utils.data import ConcatDataset, DataLoader
 from torchvision.datasets import ImageFolder
 
 from clip_unlearn import Clip, encode, load_clip, open_images
-from clip_unlearn.datasets import ImageSet
-from clip_unlearn.paths import bundled
+from clip_unlearn.core.cache import bundled
+from clip_unlearn.images.datasets import ImageSet
 
 ROUNDS, BATCH = 5, 128
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from clip_unlearn import ForgetRequest, Setting, fit_edit
-from clip_unlearn.concepts import ALL_DOMAINS
+from clip_unlearn.core.concepts import ALL_DOMAINS
 from clip_unlearn.lessons.choosing import operating_panel, similarity_row
-from clip_unlearn.operating import RULES, choose, image_curve
+from clip_unlearn.measure.strength import RULES, choose, image_curve
 
 
 def test_the_panel_shows_the_row_of_the_curve_where_its_marker_stands(setting: Setting) -> None:

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from clip_unlearn import ForgetRequest, Setting, all_requests, fit_edit
-from clip_unlearn.audit import audit
-from clip_unlearn.baselines import BASELINES, SEES, compare
+from clip_unlearn.audit.verdict import audit
+from clip_unlearn.baselines.comparison import BASELINES, SEES, compare
 from clip_unlearn.lessons.attacks import attack_panel, found, row
 from clip_unlearn.lessons.comparison import comparison_panel, good_enough, order, overview, places, scorecard
 from clip_unlearn.lessons.comparison import row as requests_row

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from clip_unlearn import Clip, ForgetRequest, Prototypes, Setting, calibrated, fit_edit, make_task
-from clip_unlearn.datasets import Features
-from clip_unlearn.errors import InputError
+from clip_unlearn import Clip, ForgetRequest, Prototypes, Setting, fit_edit, make_task
+from clip_unlearn.core import calibrated
+from clip_unlearn.core.errors import InputError
+from clip_unlearn.images.datasets import Features
 from clip_unlearn.lessons.outcomes import (
     ceiling,
     detector_scores,

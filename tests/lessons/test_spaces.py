@@ -15,9 +15,9 @@ from PIL import Image
 from torch.nn.functional import cosine_similarity, normalize
 
 from clip_unlearn import Clip, ConceptGrid, Setting, Synthesis, load_clip, synthesize_prototypes
-from clip_unlearn.concepts import UnknownNameError
-from clip_unlearn.datasets import Features
-from clip_unlearn.errors import InputError
+from clip_unlearn.core.concepts import UnknownNameError
+from clip_unlearn.core.errors import InputError
+from clip_unlearn.images.datasets import Features
 from clip_unlearn.lessons.spaces import (
     ALL_DOMAINS,
     REAL,
@@ -35,7 +35,7 @@ from clip_unlearn.lessons.spaces import (
     two_way,
     unseen,
 )
-from clip_unlearn.widgets import png
+from clip_unlearn.lessons.widgets import png
 
 
 @pytest.fixture

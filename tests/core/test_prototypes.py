@@ -1,0 +1,240 @@
+"""Prototypes: from text alone, the same bytes for the same seed, nearer to the text than noise, made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
+
+from clip_unlearn import Clip, ConceptGrid, Prototypes, Synthesis, synthesize_prototypes
+from clip_unlearn.core import prototypes as module
+from clip_unlearn.core.errors import InputError
+from clip_unlearn.core.prototypes import text_prototypes
+from clip_unlearn.core.synthesis import data_free_images, latent_prototypes, pixel_prototypes
+
+KINDS = ("blend", "pixel", "latent")
+QUICK = Synthesis(steps=2)
+
+
+def make(clip: Clip, grid: ConceptGrid, **changes: object) -> Prototypes:
+    arguments = {"per_cell": 2, "how": QUICK, "progress": False, "cache": False, **changes}
+    return synthesize_prototypes(clip, grid, **arguments)
+
+
+def agreement(p: Prototypes) -> Tensor:
+    """(C, K, m) cosine of each prototype's embedding to the text of its cell."""
+    return cosine_similarity(p.visual @ p.W, p.text[:, :, None], dim=-1)
+
+
+# ---- text
+
+
+def test_class_text_is_open_clips_zero_shot_classifier(clip: Clip, grid: ConceptGrid, prototypes: Prototypes) -> None:
+    templates = [lambda c, t=t: t.replace("{class}", c) for t in grid.class_templates]
+    with torch.no_grad():
+        expected = open_clip.build_zero_shot_classifier(clip.model, clip.tokenizer, grid.classes, templates)
+    torch.testing.assert_close(prototypes.class_text, expected.T, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["vit", "text-bias", "custom-text-bias"])
+def test_cell_text_is_open_clips_zero_shot_classifier_of_the_domain(
+    clips: Callable[[str], Clip], grid: ConceptGrid, kind: str
+) -> None:
+    clip = clips(kind)
+    cells, _ = text_prototypes(clip, grid)
+    found = normalize(cells @ clip.heads["text"].weight, dim=-1)
+    for k, domain in enumerate(grid.domains):
+        templates = [
+            lambda c, t=t, w=w: t.replace("{domain}", w).replace("{class}", c)
+            for t in grid.cell_templates
+            for w in grid.words_for(domain)
+        ]
+        with torch.no_grad():
+            expected = open_clip.build_zero_shot_classifier(clip.model, clip.tokenizer, grid.classes, templates)
+        torch.testing.assert_close(found[:, k], expected.T, atol=1e-5, rtol=0)
+
+
+def test_shapes_are_those_of_the_grid(prototypes: Prototypes) -> None:
+    C, K = prototypes.grid.shape
+    D, d = prototypes.W.shape
+    assert prototypes.visual.shape == (C, K, 2, D) and prototypes.per_cell == 2
+    assert prototypes.text.shape == (C, K, d) and prototypes.class_text.shape == (C, d)
+    assert not prototypes.visual.requires_grad and prototypes.visual.dtype is torch.float32
+
+
+# ---- seeds
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_prototypes(
+    clip: Clip, grid: ConceptGrid, kind: str
+) -> None:
+    first = make(clip, grid, kind=kind, seed=3).visual
+    torch.rand(17)  # what the caller draws in between does not matter
+    assert torch.equal(first, make(clip, grid, kind=kind, seed=3).visual)
+    other = make(clip, grid, kind=kind, seed=4).visual
+    assert (first - other).abs().amax(-1).min() > 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_synthesis_leaves_the_callers_random_state_alone(clip: Clip, grid: ConceptGrid, kind: str) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    make(clip, grid, kind=kind)
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_prototypes_of_a_cell_differ(clip: Clip, grid: ConceptGrid, kind: str) -> None:
+    visual = make(clip, grid, kind=kind).visual
+    assert (visual[:, :, 0] - visual[:, :, 1]).abs().amax(-1).min() > 1e-4
+
+
+# ---- agreement with the text
+
+
+def test_pixel_synthesis_raises_every_cell_above_noise(clip: Clip, grid: ConceptGrid) -> None:
+    noise = agreement(make(clip, grid, how=Synthesis(steps=0))).mean(2)
+    done = agreement(make(clip, grid, how=Synthesis(steps=25))).mean(2)
+    assert (done - noise).min() > 0.02 and (done - noise).mean() > 0.1
+
+
+def test_pixel_prototypes_are_features_of_pictures(clip: Clip, prototypes: Prototypes) -> None:
+    targets = prototypes.text[0]
+    features, pixels = pixel_prototypes(clip, targets, 2, 0, QUICK, progress=False)
+    assert pixels.shape == (3, 2, 3, 32, 32) and 0 <= pixels.min() < pixels.max() <= 1
+    mean, std = (torch.tensor(getattr(clip.model.visual, f"image_{k}"))[:, None, None] for k in ("mean", "std"))
+    expected = clip.image_features((pixels.flatten(0, 1) - mean) / std)
+    torch.testing.assert_close(features.flatten(0, 1), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_bfloat16_synthesis_climbs_as_well_and_is_another_entry(clip: Clip, grid: ConceptGrid) -> None:
+    short = Synthesis(steps=8, bf16=True)
+    p = make(clip, grid, kind="pixel", how=short)
+    full = make(clip, grid, kind="pixel", how=Synthesis(steps=8))
+    assert p.visual.dtype == torch.float32 and not torch.equal(p.visual, full.visual)
+    assert agreement(p).mean() > agreement(full).mean() - 0.05
+    keys = [module.prototype_key(clip, grid, 2, 0, "pixel", how) for how in (short, Synthesis(steps=8))]
+    assert keys[0] != keys[1]
+
+
+def test_watch_sees_every_step(clip: Clip, prototypes: Prototypes) -> None:
+    seen = []
+    pixel_prototypes(clip, prototypes.text[0], 1, 0, Synthesis(steps=3), False, watch=lambda i, x: seen.append((i, x)))
+    assert [i for i, _ in seen] == [0, 1, 2] and seen[0][1].shape == (3, 3, 32, 32)
+    assert not torch.equal(seen[0][1], seen[2][1])
+
+
+def test_latent_prototypes_embed_as_their_text(clip: Clip, grid: ConceptGrid) -> None:
+    assert agreement(make(clip, grid, kind="latent")).min() > 0.95
+
+
+def test_latent_prototypes_are_linear_in_the_text(clip: Clip, prototypes: Prototypes) -> None:
+    a, b = prototypes.class_text[0], prototypes.class_text[1]
+    f = latent_prototypes(clip, torch.stack([a, b, (a + b) / 2]), 2, 0, pool=48)
+    torch.testing.assert_close(f[2], (f[0] + f[1]) / 2, atol=1e-3, rtol=1e-3)
+
+
+def test_pictures_of_nothing_are_pictures(clip: Clip) -> None:
+    pictures = data_free_images(6, 32, 0)
+    assert pictures.shape == (6, 3, 32, 32) and pictures.min() >= 0 and pictures.max() <= 1
+    assert pictures.std((1, 2, 3)).min() > 0.01
+    assert torch.equal(pictures, data_free_images(6, 32, 0)) and not torch.equal(pictures, data_free_images(6, 32, 1))
+
+
+# ---- cache
+
+
+def forbid(*_: object) -> None:
+    raise AssertionError("synthesised again")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_call_does_not_synthesise(
+    clip: Clip, grid: ConceptGrid, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    first = make(clip, grid, kind=kind, cache=True)
+    for name in ("pixel_prototypes", "latent_prototypes"):
+        monkeypatch.setattr(module, name, forbid)
+    again = make(clip, grid, kind=kind, cache=True)
+    assert torch.equal(first.visual, again.visual) and again.seconds == pytest.approx(first.seconds, abs=0.01)
+    with pytest.raises(AssertionError, match="synthesised again"):
+        make(clip, grid, kind=kind, cache=False)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"per_cell": 1},
+        {"kind": "latent"},
+        {"how": Synthesis(steps=1)},
+        {"grid": ConceptGrid(["cat", "dog", "home"], ["art_painting", "photo", "sketch"])},
+        {"grid": ConceptGrid(["cat", "dog", "house"], ["art_painting", "photo", "sketch"], ["{class} {domain}"])},
+    ],
+    ids=lambda change: "-".join(change),
+)
+def test_whatever_decides_the_outcome_decides_the_cache_entry(
+    clip: Clip, grid: ConceptGrid, fresh_cache: Path, change: dict
+) -> None:
+    make(clip, grid, cache=True)
+    make(clip, **{"grid": grid, "cache": True, **change})
+    assert len(list(fresh_cache.rglob("*.safetensors"))) == 2
+
+
+def test_another_model_does_not_meet_this_ones_prototypes(
+    clips: Callable[[str], Clip], grid: ConceptGrid, fresh_cache: Path
+) -> None:
+    vit, resnet = (make(clips(kind), grid, cache=True) for kind in ("vit", "timm-linear"))
+    assert vit.visual.shape[-1] == 32 and resnet.visual.shape[-1] == 512
+
+
+def test_a_model_that_sees_pictures_otherwise_does_not_meet_these_prototypes(
+    clip: Clip, grid: ConceptGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = module.prototype_key(clip, grid, 2, 0)
+    monkeypatch.setattr(clip.model.visual, "image_mean", (0.5, 0.5, 0.5))
+    assert module.prototype_key(clip, grid, 2, 0) != before
+
+
+def test_without_cache_nothing_is_written(clip: Clip, grid: ConceptGrid, fresh_cache: Path) -> None:
+    make(clip, grid)
+    assert not fresh_cache.exists()
+
+
+def test_a_damaged_cache_entry_is_made_again(clip: Clip, grid: ConceptGrid, fresh_cache: Path) -> None:
+    first = make(clip, grid, cache=True)
+    (entry,) = fresh_cache.rglob("*.safetensors")
+    entry.write_bytes(b"garbage")
+    with pytest.warns(UserWarning, match="cannot be read and is made again"):
+        again = make(clip, grid, cache=True)
+    assert torch.equal(first.visual, again.visual)
+
+
+# ---- bad input
+
+
+@pytest.mark.parametrize("per_cell", [0, -3])
+def test_less_than_one_prototype_a_cell_is_an_error(clip: Clip, grid: ConceptGrid, per_cell: int) -> None:
+    with pytest.raises(InputError, match=f"per_cell is {per_cell}"):
+        make(clip, grid, per_cell=per_cell)
+
+
+def test_an_unknown_kind_lists_the_kinds(clip: Clip, grid: ConceptGrid) -> None:
+    with pytest.raises(InputError, match='"voxel": blend, pixel or latent'):
+        make(clip, grid, kind="voxel")
+
+
+def test_a_cache_that_cannot_be_written_is_a_warning(
+    clip: Clip, grid: ConceptGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("CLIP_UNLEARN_CACHE", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match="CLIP_UNLEARN_CACHE"):
+        assert make(clip, grid, kind="latent", cache=True).per_cell == 2

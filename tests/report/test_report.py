@@ -1,0 +1,130 @@
+"""The main job end to end: a report on a small subset, in one go, all or nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import open_clip
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from clip_unlearn.cli import main
+from clip_unlearn.core.errors import InputError
+from clip_unlearn.models.clip import load_clip
+from clip_unlearn.report import report as report_module
+from clip_unlearn.report.analysis import ReportConfig, analyse
+from clip_unlearn.report.report import ARTEFACTS, write_report
+
+REQUEST = ["report", "--classes", "dog", "--domains", "sketch", "--images-per-cell", "3"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, str]:
+    """A report of a small subset, and what the command printed."""
+    out = tmp_path_factory.mktemp("report") / "out"
+    result = CliRunner().invoke(main, [*REQUEST, "--strength", "0.9", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    return out, result.output
+
+
+def test_everything_is_written_and_nothing_else(made) -> None:
+    out, printed = made
+    assert {p.name for p in out.iterdir()} == set(ARTEFACTS)
+    assert [p.name for p in out.parent.iterdir()] == ["out"]
+    assert "report.html" in printed and "forget dog in sketch" in printed
+
+
+def test_metrics_have_the_promised_shape_and_agree_with_a_run_in_python(made) -> None:
+    found = json.loads((made[0] / "metrics.json").read_text())
+    assert (found["paradigm"], found["classes"], found["domains"]) == ("domain-specific", ["dog"], ["sketch"])
+    assert (found["strength"], found["seed"], found["model"], found["towers"]) == (0.9, 0, "bundled", "visual")
+    assert set(found["groups"]) == {"forget", "retained", "same_class", "same_domain", "unrelated"}
+    assert set(found["seconds"]) == {"encode", "synthesis", "fit", "total"}
+    assert [row["strength"] for row in found["curve"]] == [0, 0.25, 0.5, 0.75, 0.9, 1]
+    groups = analyse(ReportConfig(classes=("dog",), domains=("sketch",), strength=0.9, images_per_cell=3)).groups()
+    for name, row in groups.iterrows():
+        assert found["groups"][name] == pytest.approx({"n": row["n"], "before": row["before"], "after": row["after"]})
+    assert found["groups"]["forget"]["after"] < found["groups"]["forget"]["before"]
+
+
+def test_groups_that_a_paradigm_lacks_are_null() -> None:
+    a = analyse(ReportConfig(classes=("dog",), images_per_cell=1))
+    groups = report_module.metrics(a)["groups"]
+    assert groups["same_class"] is None and groups["same_domain"] is None and groups["unrelated"]["n"] > 0
+
+
+def test_the_html_loads_nothing_from_elsewhere(made) -> None:
+    html = (made[0] / "report.html").read_text()
+    assert not re.findall(r"<(?:script|img|iframe)[^>]+src=[\"']https?:", html)
+    assert not re.findall(r"<link[^>]+href=[\"']https?:", html)
+    assert "import(" not in html or "cdnjs" not in html
+    assert html.count("data:image/png;base64,") >= 4
+    assert "What this edit does not do" in html and "no erasure of training data" in html
+
+
+def test_the_notebook_ran_to_the_end_without_errors(made) -> None:
+    notebook = nbformat.read(made[0] / "report.ipynb", 4)
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    assert all(c.execution_count for c in code)
+    assert not [o for c in code for o in c.outputs if o.output_type == "error"]
+
+
+def test_the_edited_clip_loads_in_plain_open_clip_and_differs_in_the_projection_alone(made) -> None:
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{made[0] / 'edited-clip'}")
+    base = load_clip("bundled", device="cpu").model.state_dict()
+    changed = [k for k, v in model.state_dict().items() if not torch.equal(v, base[k])]
+    assert changed == ["visual.proj"]
+
+
+def test_a_failed_run_leaves_the_older_report_alone(made, monkeypatch) -> None:
+    out, _ = made
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+    def broken(*_) -> None:
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr(report_module, "render_html", broken)
+    with pytest.raises(RuntimeError, match="disk full"):
+        write_report(ReportConfig(classes=("cat",), images_per_cell=1), out, progress=False)
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+    assert [p.name for p in out.parent.iterdir()] == ["out"]
+
+
+def test_a_second_report_replaces_the_first_and_keeps_the_neighbours(made) -> None:
+    out, _ = made
+    (out / "notes.txt").write_text("mine")
+    write_report(ReportConfig(domains=("sketch",), strength=0.5, images_per_cell=2), out, progress=False)
+    assert json.loads((out / "metrics.json").read_text())["paradigm"] == "whole-domain"
+    assert json.loads((out / "edited-clip" / "edit.json").read_text())["strength"] == 0.5
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_an_unknown_parameter_of_the_notebook_is_an_error_with_its_name() -> None:
+    with pytest.raises(InputError, match="strenght"):
+        ReportConfig.from_cell({"classes": ["dog"], "strenght": 0.5, "_i1": "", "In": []})
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"classes": "dog"}, {"strength": "1"}, {"per_cell": 2.5}, {"seed": -1}, {"towers": "x"}, {"method": "x"}]
+)
+def test_a_parameter_of_the_wrong_type_or_value_is_an_error(wrong: dict) -> None:
+    with pytest.raises(InputError):
+        ReportConfig(**{"classes": ("dog",), **wrong})
+
+
+def test_images_that_were_skipped_are_listed_in_the_report(tmp_path: Path) -> None:
+    for domain in ("photo", "sketch"):
+        for name in ("cat", "dog"):
+            (tmp_path / domain / name).mkdir(parents=True)
+            Image.new("RGB", (32, 32), "gray").save(tmp_path / domain / name / "0.png")
+    (tmp_path / "photo" / "dog" / "broken.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"broken\.jpg"):
+        analyse(ReportConfig(classes=("dog",), images=str(tmp_path), per_cell=1))
+    a = analyse(ReportConfig(classes=("dog",), images=str(tmp_path), per_cell=1, skip_unreadable=True))
+    assert "1 unreadable image" in report_module.headline(a) and "broken.jpg" in report_module.headline(a)
+    assert len(report_module.metrics(a)["skipped"]) == 1
