@@ -1,16 +1,15 @@
 """Make a pretrained CLIP forget: prototypes from text, a closed-form edit of the final projection, at a strength."""
 
 from .core.concepts import BUNDLED_SYNONYMS, ConceptGrid, ForgetRequest, all_requests
-from .core.edit import fit_edit
-from .core.edits import EditSequence, ProjectionEdit, compose
+from .core.edit import EditSequence, ProjectionEdit, compose, fit_edit
 from .core.prototypes import Prototypes, synthesize_prototypes
 from .core.synthesis import Synthesis
 from .images.datasets import bundled_images, encode, grid_of, open_images
 from .measure.evaluate import accuracy_grid, evaluate, make_task, predict
+from .measure.setting import Setting, SurveyConfig, prepare
 from .measure.survey import every_request, summary
 from .models.clip import Clip, load_clip
 from .models.saved import load_edit, read_edit, save_edit, save_edited
-from .report.analysis import Setting, SurveyConfig, prepare
 
 __all__ = [
     "BUNDLED_SYNONYMS",

@@ -22,7 +22,15 @@ CLASS_ONLY = (
     "a {c}", "the {c}", "an image of a {c}", "a picture of a {c}", "this is a {c}", "there is a {c} here", "one {c}",
     "look at the {c}", "I can see a {c}", "{c}", "a large {c}", "my {c}", "a small {c}", "here is the {c}",
 )  # fmt: skip
-DOMAIN_ONLY = ("a {d}", "this is a {d}", "the {d}", "{d}", "something in a {d}", "a nice {d}", "I can see a {d}")
+DOMAIN_ONLY = (
+    "a {d}",
+    "this is a {d}",
+    "the {d}",
+    "{d}",
+    "something in a {d}",
+    "a nice {d}",
+    "I can see a {d}",
+)
 SYNONYM_SHARE = 0.35
 
 
@@ -36,10 +44,14 @@ def _class_word(rng: np.random.Generator, name: str) -> str:
     return _pick(rng, synonyms) if synonyms and rng.random() < SYNONYM_SHARE else words(name)
 
 
-def captions_of_cells(rng: np.random.Generator, classes: Sequence[str], domains: Sequence[str]) -> list[str]:
+def captions_of_cells(
+    rng: np.random.Generator, classes: Sequence[str], domains: Sequence[str]
+) -> list[str]:
     """One sentence on class and domain for every cell, domain by domain."""
     return [
-        _pick(rng, BOTH).format(c=_class_word(rng, c), d=_pick(rng, DOMAIN_WORDS[d])) for d in domains for c in classes
+        _pick(rng, BOTH).format(c=_class_word(rng, c), d=_pick(rng, DOMAIN_WORDS[d]))
+        for d in domains
+        for c in classes
     ]
 
 

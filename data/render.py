@@ -4,8 +4,9 @@
     python data/render.py --check           compare what is shipped with its checksums
     python data/render.py --sheet FILE.png  one contact sheet, class x domain
 
-Each image has a seed of its own, from its split, domain, class and number: any image can be drawn alone, evaluation
-images are never training images, and the same script gives the same bytes on the same machine.
+Each image has a seed of its own, from its split, domain, class and number: any image can be drawn
+alone, evaluation images are never training images, and the same script gives the same bytes on the
+same machine.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def write_evaluation(root: Path, workers: int = 2) -> None:
     jobs = [(f, d, c) for f in PER_CELL for d, c in cells(f)]
     work = [("evaluation", d, c, PER_CELL[f]) for f, d, c in jobs]
     with ProcessPoolExecutor(workers) as pool:
-        for (folder, d, c), pictures in zip(jobs, tqdm(pool.map(draw_cell, work), total=len(work)), strict=True):
+        for (folder, d, c), pictures in zip(
+            jobs, tqdm(pool.map(draw_cell, work), total=len(work)), strict=True
+        ):
             target = root / folder / d / c
             target.mkdir(parents=True, exist_ok=True)
             for i, picture in enumerate(pictures):
@@ -72,12 +75,17 @@ def write_evaluation(root: Path, workers: int = 2) -> None:
 def shipped() -> Iterator[Path]:
     """Every file under data/ whose checksum is kept: images, model, prototypes."""
     for folder in ("four_domains", "bundled_clip", "prototypes"):
-        yield from sorted(p for p in (HERE / folder).rglob("*") if p.is_file() and not p.name.startswith("."))
+        yield from sorted(
+            p for p in (HERE / folder).rglob("*") if p.is_file() and not p.name.startswith(".")
+        )
 
 
 def checksums() -> dict[str, str]:
     """sha256 of every shipped file, by its path below data/."""
-    return {p.relative_to(HERE).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in shipped()}
+    return {
+        p.relative_to(HERE).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in shipped()
+    }
 
 
 def write_checksums() -> None:
@@ -89,7 +97,9 @@ def check() -> list[str]:
     """What differs from CHECKSUMS.txt: changed, missing or unknown files."""
     listed = dict(reversed(line.split("  ", 1)) for line in CHECKSUMS.read_text().splitlines())
     found = checksums()
-    return sorted(name for name in listed.keys() | found.keys() if listed.get(name) != found.get(name))
+    return sorted(
+        name for name in listed.keys() | found.keys() if listed.get(name) != found.get(name)
+    )
 
 
 def contact_sheet(path: Path, columns: int = 2, names: list[str] | None = None) -> None:
@@ -105,13 +115,17 @@ def contact_sheet(path: Path, columns: int = 2, names: list[str] | None = None) 
             top = head + row * (SIZE + 4)
             ink.text((4, top + SIZE // 2 - 8), name.replace("_", " "), fill="black", font=font)
             for i in range(columns):
-                sheet.paste(Image.fromarray(draw("evaluation", domain, name, i)), (left + i * SIZE, top))
+                sheet.paste(
+                    Image.fromarray(draw("evaluation", domain, name, i)), (left + i * SIZE, top)
+                )
     sheet.save(path, quality=85)
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--columns", type=int, default=2)
@@ -119,7 +133,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.check:
         wrong = check()
-        print("\n".join(["differs from CHECKSUMS.txt:", *wrong]) if wrong else "all shipped files match")
+        print(
+            "\n".join(["differs from CHECKSUMS.txt:", *wrong])
+            if wrong
+            else "all shipped files match"
+        )
         raise SystemExit(bool(wrong))
     if options.sheet:
         return contact_sheet(options.sheet, options.columns, options.classes)

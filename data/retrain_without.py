@@ -3,9 +3,10 @@
     python data/retrain_without.py dog horse/sketch           one model that saw neither
     python data/retrain_without.py nothing                    the control, which saw everything
 
-Each request is a class, or class/domain. Architecture, recipe and seed are those of the shipped model; images and
-captions of the forgotten cells are left out. The weights are measured and thrown away; the numbers go to
-data/retraining.csv, one row for each request, and rows of earlier runs stay.
+Each request is a class, or class/domain. Architecture, recipe and seed are those of the shipped
+model; images and captions of the forgotten cells are left out. The weights are measured and thrown
+away; the numbers go to data/retraining.csv, one row for each request, and rows of earlier runs
+stay.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def removed(request: str) -> set[tuple[str, str]]:
     name, _, domain = request.partition("/")
     cells = {(d, c) for d, c in CELLS if c == name and domain in ("", d)}
     if not cells:
-        raise SystemExit(f'"{request}" is no class ({", ".join(FIGURES)}) or class/domain ({", ".join(DOMAINS)}).')
+        raise SystemExit(
+            f'"{request}" is no class ({", ".join(FIGURES)}) or class/domain ({", ".join(DOMAINS)}).'
+        )
     return cells
 
 
@@ -51,10 +54,17 @@ def measure(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         (clip.heads[t].weight for t in ("visual", "text")),
     )
     own = task.images.class_of
-    return predict(task, W, T).eq(own).float(), predict(task, W, T, True).eq(own).float(), own, task.images.domain_of
+    return (
+        predict(task, W, T).eq(own).float(),
+        predict(task, W, T, True).eq(own).float(),
+        own,
+        task.images.domain_of,
+    )
 
 
-def retrain(images: Tensor, requests: list[str], steps: int, bf16: bool) -> list[dict[str, float | str]]:
+def retrain(
+    images: Tensor, requests: list[str], steps: int, bf16: bool
+) -> list[dict[str, float | str]]:
     """Train without all requests; of each, the accuracies of what went and what stayed, and the seconds of all."""
     gone, start = [removed(request) for request in requests], time.process_time()
     cells = [cell for cell in CELLS if not any(cell in part for part in gone)]
@@ -64,26 +74,49 @@ def retrain(images: Tensor, requests: list[str], steps: int, bf16: bool) -> list
         save(model, Path(folder))
         right, paraphrased, class_of, domain_of = measure(Path(folder))
     named, rows = bundled_images(), []
-    shown = [(named.domains[k], named.classes[c]) for c, k in zip(class_of.tolist(), domain_of.tolist(), strict=True)]
+    shown = [
+        (named.domains[k], named.classes[c])
+        for c, k in zip(class_of.tolist(), domain_of.tolist(), strict=True)
+    ]
     stays = torch.tensor([cell in cells for cell in shown])
     for request, part in zip(requests, gone, strict=True):
         forget = torch.tensor([cell in part for cell in shown])
         same = stays & torch.tensor([cell[1] in {c for _, c in part} for cell in shown])
-        groups = {"forget": right[forget], "paraphrase": paraphrased[forget], "retained": right[stays]}
-        found = {name: round(r.mean().item(), 4) for name, r in (groups | {"same_class": right[same]}).items()}
-        rows.append({"without": ", ".join(requests), "request": request, "steps": steps, "cpu seconds": round(seconds)})
+        groups = {
+            "forget": right[forget],
+            "paraphrase": paraphrased[forget],
+            "retained": right[stays],
+        }
+        found = {
+            name: round(r.mean().item(), 4)
+            for name, r in (groups | {"same_class": right[same]}).items()
+        }
+        rows.append(
+            {
+                "without": ", ".join(requests),
+                "request": request,
+                "steps": steps,
+                "cpu seconds": round(seconds),
+            }
+        )
         rows[-1] |= found
     return rows
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("requests", nargs="+")
     parser.add_argument("--steps", type=int, default=1600)
-    parser.add_argument("--no-bf16", action="store_true", help="for a CPU that has no bfloat16 of its own")
+    parser.add_argument(
+        "--no-bf16", action="store_true", help="for a CPU that has no bfloat16 of its own"
+    )
     parser.add_argument("--per-cell", type=int, default=256)
-    parser.add_argument("--cache", type=Path, help="keep the rendered training images in this .npy file")
+    parser.add_argument(
+        "--cache", type=Path, help="keep the rendered training images in this .npy file"
+    )
     options = parser.parse_args()
     for request in options.requests:
         removed(request)

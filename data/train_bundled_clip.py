@@ -1,7 +1,8 @@
 """Train the bundled CLIP on freshly drawn images, about half an hour on two cores, and write data/bundled_clip.
 
     python data/train_bundled_clip.py                 render, train, save, measure
-    python data/train_bundled_clip.py --measure       only measure the shipped model on the shipped images
+    python data/train_bundled_clip.py --measure       only measure the shipped model on the shipped
+    images
 
 `training.py` has what is trained, and how.
 """
@@ -22,7 +23,8 @@ from training import CONFIG_JSON, train, training_images
 
 from clip_unlearn.core.concepts import BUNDLED_SYNONYMS, TEST_TEMPLATES
 from clip_unlearn.images.datasets import Features, bundled_images, encode, grid_of
-from clip_unlearn.models.clip import CONFIG, WEIGHTS, load_clip
+from clip_unlearn.models.clip import CONFIG, load_clip
+from clip_unlearn.models.sources import WEIGHTS
 
 
 def save(model: open_clip.CLIP, folder: Path) -> None:
@@ -34,44 +36,71 @@ def save(model: open_clip.CLIP, folder: Path) -> None:
 
 def measure() -> None:
     """Print what a bundled model must know: its classes in each domain, synonyms, domains, and unrelated classes."""
-    clip, images, others = load_clip("bundled", device="cpu"), bundled_images(), bundled_images(unrelated=True)
+    clip, images, others = (
+        load_clip("bundled", device="cpu"),
+        bundled_images(),
+        bundled_images(unrelated=True),
+    )
     f, u = encode(clip, images, cache=False), encode(clip, others, cache=False)
     W, grid = clip.heads["visual"].weight, grid_of(images, BUNDLED_SYNONYMS)
 
     def right(features: Features, prompts: list[list[str]], target: Tensor) -> Tensor:
         with torch.no_grad():
-            rows = [clip.model.encode_text(clip.tokenizer(p), normalize=True).mean(0) for p in prompts]
-        return (features.f @ W @ normalize(torch.stack(rows), dim=-1).T).argmax(1).eq(target).float()
+            rows = [
+                clip.model.encode_text(clip.tokenizer(p), normalize=True).mean(0) for p in prompts
+            ]
+        return (
+            (features.f @ W @ normalize(torch.stack(rows), dim=-1).T).argmax(1).eq(target).float()
+        )
 
     def show(name: str, hits: Tensor) -> None:
-        cells = "  ".join(f"{d} {hits[f.domain_of == k].mean():.3f}" for k, d in enumerate(grid.domains))
+        cells = "  ".join(
+            f"{d} {hits[f.domain_of == k].mean():.3f}" for k, d in enumerate(grid.domains)
+        )
         worst = min((hits[f.class_of == c].mean().item(), n) for c, n in enumerate(grid.classes))
         print(f"{name:34s} {hits.mean():.3f}   {cells}   worst class: {worst[1]} {worst[0]:.2f}")
 
     show("a photo of a {class} / a {class}", right(f, grid.test_prompts(), f.class_of))
     show("paraphrases", right(f, grid.paraphrase_prompts(), f.class_of))
     for i in (0, 1):
-        prompts = [[t.replace("{class}", BUNDLED_SYNONYMS[c][i]) for t in TEST_TEMPLATES] for c in grid.classes]
+        prompts = [
+            [t.replace("{class}", BUNDLED_SYNONYMS[c][i]) for t in TEST_TEMPLATES]
+            for c in grid.classes
+        ]
         show(f"synonym {i + 1}", right(f, prompts, f.class_of))
-    show("naming the domain", right(f, [[f"a {d}", f"this is a {d}"] for d in grid.domains], f.domain_of))
-    print(f"{'unrelated classes':34s} {right(u, grid_of(others).test_prompts(), u.class_of).mean():.3f}")
+    show(
+        "naming the domain",
+        right(f, [[f"a {d}", f"this is a {d}"] for d in grid.domains], f.domain_of),
+    )
+    print(
+        f"{'unrelated classes':34s} {right(u, grid_of(others).test_prompts(), u.class_of).mean():.3f}"
+    )
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--minutes", type=float, default=26, help="of training, after rendering")
     parser.add_argument("--steps", type=int, help="of training, instead of minutes")
-    parser.add_argument("--no-bf16", action="store_true", help="for a CPU that has no bfloat16 of its own")
+    parser.add_argument(
+        "--no-bf16", action="store_true", help="for a CPU that has no bfloat16 of its own"
+    )
     parser.add_argument("--per-cell", type=int, default=256)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--cache", type=Path, help="keep the rendered training images in this .npy file")
+    parser.add_argument(
+        "--cache", type=Path, help="keep the rendered training images in this .npy file"
+    )
     options = parser.parse_args()
     if not options.measure:
         torch.set_num_threads(2)
         images = training_images(options.per_cell, options.workers, options.cache)
-        save(train(images, options.minutes, options.steps, bf16=not options.no_bf16), HERE / "bundled_clip")
+        save(
+            train(images, options.minutes, options.steps, bf16=not options.no_bf16),
+            HERE / "bundled_clip",
+        )
         write_checksums()
     measure()
 

@@ -1,7 +1,7 @@
 """How the bundled CLIP is trained: its architecture, pictures, captions, loss and steps.
 
-Every step writes fresh captions for every cell, class and domain (templates, domain words and synonyms drawn at
-random) and asks, for each kind of caption, which one is true of the image.
+Every step writes fresh captions for every cell, class and domain (templates, domain words and
+synonyms drawn at random) and asks, for each kind of caption, which one is true of the image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from captions import captions_of_cells, captions_of_classes, captions_of_domains
 from PIL import Image
 from render import DOMAINS, FIGURES, draw_cell
 from torch import Tensor
-from torch.nn.functional import affine_grid, cross_entropy, grid_sample, log_softmax, normalize, one_hot
+from torch.nn.functional import (
+    affine_grid,
+    cross_entropy,
+    grid_sample,
+    log_softmax,
+    normalize,
+    one_hot,
+)
 from tqdm import tqdm
 
 Cells = Sequence[tuple[str, str]]
@@ -37,7 +44,13 @@ CONFIG_JSON = {
             "head_width": 32,
             "mlp_ratio": 4.0,
         },
-        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 96, "heads": 3, "layers": 3},
+        "text_cfg": {
+            "context_length": 16,
+            "vocab_size": 49408,
+            "width": 96,
+            "heads": 3,
+            "layers": 3,
+        },
     },
     "preprocess_cfg": {
         "mean": list(open_clip.OPENAI_DATASET_MEAN),
@@ -54,7 +67,10 @@ def training_images(per_cell: int, workers: int, cache: Path | None) -> Tensor:
         return torch.from_numpy(np.load(cache))
     jobs = [("training", d, c, per_cell) for d, c in CELLS]
     with ProcessPoolExecutor(workers) as pool:
-        drawn = [small(cell) for cell in tqdm(pool.map(draw_cell, jobs), total=len(jobs), desc="rendering")]
+        drawn = [
+            small(cell)
+            for cell in tqdm(pool.map(draw_cell, jobs), total=len(jobs), desc="rendering")
+        ]
     images = np.stack(drawn)
     if cache:
         np.save(cache, images)
@@ -63,7 +79,9 @@ def training_images(per_cell: int, workers: int, cache: Path | None) -> Tensor:
 
 def small(pictures: np.ndarray) -> np.ndarray:
     """The model's own preprocessing, up to the normalisation: 96 -> 64 px, channels first."""
-    resized = [np.asarray(Image.fromarray(p).resize((64, 64), Image.Resampling.BICUBIC)) for p in pictures]
+    resized = [
+        np.asarray(Image.fromarray(p).resize((64, 64), Image.Resampling.BICUBIC)) for p in pictures
+    ]
     return np.stack(resized).transpose(0, 3, 1, 2)
 
 
@@ -84,9 +102,14 @@ def augment(x: Tensor, rng: torch.Generator) -> Tensor:
         1,
     )
     x = grid_sample(
-        x, affine_grid(theta, list(x.shape), align_corners=False), padding_mode="reflection", align_corners=False
+        x,
+        affine_grid(theta, list(x.shape), align_corners=False),
+        padding_mode="reflection",
+        align_corners=False,
     )
-    return (x * (1 + spread(0.12))[:, None, None, None] + spread(0.06)[:, None, None, None]).clamp(0, 1)
+    return (x * (1 + spread(0.12))[:, None, None, None] + spread(0.06)[:, None, None, None]).clamp(
+        0, 1
+    )
 
 
 def captions(rng: np.random.Generator, cells: Cells = CELLS) -> list[str]:
@@ -114,7 +137,9 @@ def loss_of(h: Tensor, t: Tensor, scale: Tensor, cell: Tensor, cells: Cells = CE
     for part, target in zip(parts, (cell, class_of, domain_of), strict=True):
         true = one_hot(target, part.shape[1]).float()
         shown = true.sum(0) > 0
-        per_caption = -(log_softmax(part[:, shown], 0) * true[:, shown] / true[:, shown].sum(0)).sum(0).mean()
+        per_caption = (
+            -(log_softmax(part[:, shown], 0) * true[:, shown] / true[:, shown].sum(0)).sum(0).mean()
+        )
         total = total + cross_entropy(part, target) + 0.5 * per_caption
     return total / 3
 
@@ -122,16 +147,21 @@ def loss_of(h: Tensor, t: Tensor, scale: Tensor, cell: Tensor, cells: Cells = CE
 def used_tokens(tokenizer, cells: Cells) -> Tensor:
     """Ids of every token that a caption can hold, found by drawing many."""
     rng = np.random.default_rng(0)
-    return torch.unique(tokenizer(sorted({text for _ in range(600) for text in captions(rng, cells)})))
+    return torch.unique(
+        tokenizer(sorted({text for _ in range(600) for text in captions(rng, cells)}))
+    )
 
 
 def new_model(tokenizer, cells: Cells) -> open_clip.CLIP:
     """Random weights; rows of the token table that no caption touches are zero, so that they compress.
 
-    The other rows start five times larger than open_clip's: at the usual size all short captions look alike for long.
+    The other rows start five times larger than open_clip's: at the usual size all short captions
+    look alike for long.
     """
     torch.manual_seed(0)
-    model = open_clip.CLIP(**{k: v if k == "embed_dim" else dict(v) for k, v in CONFIG_JSON["model_cfg"].items()})
+    model = open_clip.CLIP(
+        **{k: v if k == "embed_dim" else dict(v) for k, v in CONFIG_JSON["model_cfg"].items()}
+    )
     used = torch.zeros(49408, dtype=torch.bool)
     used[used_tokens(tokenizer, cells)] = True
     with torch.no_grad():
@@ -149,13 +179,16 @@ def optimizers(model: open_clip.CLIP) -> list[torch.optim.Optimizer]:
     ]
 
 
-def step(adjust: list[torch.optim.Optimizer], loss: Tensor, model: open_clip.CLIP, bf16: bool = True) -> None:
+def step(
+    adjust: list[torch.optim.Optimizer], loss: Tensor, model: open_clip.CLIP, bf16: bool = True
+) -> None:
     """One update of all weights; the logit scale stays where softmax is neither flat nor a spike."""
     for optimizer in adjust:
         optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    # torch's Muon always iterates in bfloat16, which a CPU without it emulates, some twenty times slower.
+    # torch's Muon always iterates in bfloat16, which a CPU without it emulates, some twenty times
+    # slower.
     with nullcontext() if bf16 else patch.object(Tensor, "bfloat16", Tensor.float):
         for optimizer in adjust:
             optimizer.step()
@@ -164,30 +197,48 @@ def step(adjust: list[torch.optim.Optimizer], loss: Tensor, model: open_clip.CLI
 
 
 def warm_up_text(
-    model: open_clip.CLIP, tokenizer, rng: np.random.Generator, cells: Cells, bf16: bool, steps: int = 60
+    model: open_clip.CLIP,
+    tokenizer,
+    rng: np.random.Generator,
+    cells: Cells,
+    bf16: bool,
+    steps: int = 60,
 ) -> None:
     """Text alone, seconds: two captions of the same thing should agree. Images then have something to aim at."""
     adjust, same = optimizers(model), torch.arange(len(captions(rng, cells)))
     for _ in range(steps):
-        a, b = normalize(model.encode_text(tokenizer(captions(rng, cells) + captions(rng, cells))), dim=-1).chunk(2)
+        a, b = normalize(
+            model.encode_text(tokenizer(captions(rng, cells) + captions(rng, cells))), dim=-1
+        ).chunk(2)
         logits = model.logit_scale.exp() * a @ b.T
         step(adjust, cross_entropy(logits, same) + cross_entropy(logits.T, same), model, bf16)
 
 
 def train(
-    images: Tensor, minutes: float, steps: int | None = None, cells: Cells = CELLS, bf16: bool = True, batch: int = 96
+    images: Tensor,
+    minutes: float,
+    steps: int | None = None,
+    cells: Cells = CELLS,
+    bf16: bool = True,
+    batch: int = 96,
 ) -> open_clip.CLIP:
     """Train for a given time or number of steps: the learning rate follows it, warm-up and then a cosine.
 
-    images (cells, n, 3, 64, 64) of `cells`; no image or caption of another cell is seen. `bf16` False for a CPU that
-    has no bfloat16 of its own.
+    images (cells, n, 3, 64, 64) of `cells`; no image or caption of another cell is seen. `bf16`
+    False for a CPU that has no bfloat16 of its own.
     """
     tokenizer = open_clip.tokenizer.SimpleTokenizer(context_length=16)
-    model, rng, numpy_rng = new_model(tokenizer, cells), torch.Generator().manual_seed(0), np.random.default_rng(1)
+    model, rng, numpy_rng = (
+        new_model(tokenizer, cells),
+        torch.Generator().manual_seed(0),
+        np.random.default_rng(1),
+    )
     warm_up_text(model, tokenizer, numpy_rng, cells, bf16)
     adjust = optimizers(model)
     rates = [group["lr"] for optimizer in adjust for group in optimizer.param_groups]
-    mean, std = (torch.tensor(CONFIG_JSON["preprocess_cfg"][k])[:, None, None] for k in ("mean", "std"))
+    mean, std = (
+        torch.tensor(CONFIG_JSON["preprocess_cfg"][k])[:, None, None] for k in ("mean", "std")
+    )
     flat, per_cell = images.flatten(0, 1), images.shape[1]
     start, bar = time.monotonic(), tqdm(desc="training")
     while (done := bar.n / steps if steps else (time.monotonic() - start) / (60 * minutes)) < 1:

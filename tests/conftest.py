@@ -1,7 +1,7 @@
 """Shared fixtures: a tiny random CLIP, a small image folder, prototypes; no network, none of the user's cache.
 
-The models are random, so the tests speak of algebra and plumbing; what the edit does to a trained CLIP is
-measured in test_pacs.py and in the report.
+The models are random, so the tests speak of algebra and plumbing; what the edit does to a trained
+CLIP is measured in test_pacs.py and in the report.
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 from tiny import CLASSES, DOMAINS, REQUESTS, write_folder, write_images
 
-from clip_unlearn import Clip, ConceptGrid, ForgetRequest, Prototypes, Setting, Synthesis, load_clip, make_task
+from clip_unlearn import (
+    Clip,
+    ConceptGrid,
+    ForgetRequest,
+    Prototypes,
+    Setting,
+    Synthesis,
+    load_clip,
+    make_task,
+)
 from clip_unlearn.core.prototypes import synthesize_prototypes
 from clip_unlearn.images.datasets import Features, ImageSet, encode, open_images
 
@@ -34,7 +43,11 @@ def no_network() -> Iterator[None]:
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address):
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        ):
             raise AssertionError(f"a test connects to {address}")
         return connect(self, address)
 
@@ -93,7 +106,9 @@ def grid() -> ConceptGrid:
 @pytest.fixture(scope="session")
 def prototypes(clip: Clip, grid: ConceptGrid) -> Prototypes:
     """Three steps of synthesis: enough for everything but its own quality."""
-    return synthesize_prototypes(clip, grid, per_cell=2, how=Synthesis(steps=3), progress=False, cache=False)
+    return synthesize_prototypes(
+        clip, grid, per_cell=2, how=Synthesis(steps=3), progress=False, cache=False
+    )
 
 
 @pytest.fixture

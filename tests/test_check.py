@@ -36,9 +36,21 @@ from clip_unlearn.models import clip as models
 from clip_unlearn.report import analysis
 
 ROWS = {row[0]: row for row in CHECKS}
-PACKAGES, TOOLS, FILES = "packages are installed", "test tools are installed", "shipped files are intact"
-TORCH, CLIP, PROTOTYPES = "torch and torchvision fit", "bundled CLIP names what it sees", "prototypes are at hand"
-WIDGETS, KERNEL, CACHE = "widgets show in JupyterLab", "Jupyter's kernel is this Python", "cache can be written"
+PACKAGES, TOOLS, FILES = (
+    "packages are installed",
+    "test tools are installed",
+    "shipped files are intact",
+)
+TORCH, CLIP, PROTOTYPES = (
+    "torch and torchvision fit",
+    "bundled CLIP names what it sees",
+    "prototypes are at hand",
+)
+WIDGETS, KERNEL, CACHE = (
+    "widgets show in JupyterLab",
+    "Jupyter's kernel is this Python",
+    "cache can be written",
+)
 MEMORY, NETWORK = "memory suffices", "no network is needed"
 
 
@@ -71,8 +83,13 @@ def test_the_report_for_a_notebook_is_the_same_on_every_ready_machine(ready: lis
     """No version, path or number in it but the count; details and optional findings do not change it."""
     text = report(ready)
     required = [c for c in ready if not c.optional]
-    assert text.splitlines() == [f"[OK]   {c.name}" for c in required] + [f"Ready: {len(required)} checks passed."]
-    elsewhere = [replace(c, detail="9.9 elsewhere", ok=None if c.optional else c.ok, mend="other") for c in ready]
+    assert text.splitlines() == [f"[OK]   {c.name}" for c in required] + [
+        f"Ready: {len(required)} checks passed."
+    ]
+    elsewhere = [
+        replace(c, detail="9.9 elsewhere", ok=None if c.optional else c.ok, mend="other")
+        for c in ready
+    ]
     assert report(elsewhere) == text
     assert not re.search(r"[\d/\\]", text.rsplit("\n", 1)[0])
 
@@ -157,13 +174,18 @@ def no_open_clip(patch: pytest.MonkeyPatch, _: Path) -> None:
 
 def ship(patch: pytest.MonkeyPatch, root: Path) -> Path:
     """A small data folder with one file in each place, checksums in step; returns one of them."""
-    files = [root / "data" / folder / "x.bin" for folder in ("four_domains", "bundled_clip", "prototypes")]
+    files = [
+        root / "data" / folder / "x.bin"
+        for folder in ("four_domains", "bundled_clip", "prototypes")
+    ]
     for path in files:
         path.parent.mkdir(parents=True)
         path.write_bytes(path.parent.name.encode())
-    lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.parent.name}/x.bin\n" for p in files]
+    lines = [
+        f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.parent.name}/x.bin\n" for p in files
+    ]
     (root / "data" / "CHECKSUMS.txt").write_text("".join(lines))
-    patch.setattr(paths, "_PACKAGE", root / "clip_unlearn")
+    patch.setattr(paths, "PACKAGE", root / "clip_unlearn")
     assert look(FILES).ok
     return files[0]
 
@@ -188,7 +210,7 @@ def clip_without_sense(patch: pytest.MonkeyPatch, _: Path) -> None:
 
 
 def no_bundled_files(patch: pytest.MonkeyPatch, root: Path) -> None:
-    patch.setattr(paths, "_PACKAGE", root / "clip_unlearn")
+    patch.setattr(paths, "PACKAGE", root / "clip_unlearn")
 
 
 def other_recipe(patch: pytest.MonkeyPatch, _: Path) -> None:
@@ -212,7 +234,9 @@ def kernelspec(patch: pytest.MonkeyPatch, root: Path, python: str) -> None:
     folder = root / "kernels" / "python3"
     folder.mkdir(parents=True)
     argv = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    (folder / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "x", "language": "python"}))
+    (folder / "kernel.json").write_text(
+        json.dumps({"argv": argv, "display_name": "x", "language": "python"})
+    )
     patch.setenv("JUPYTER_PATH", str(root))
 
 
@@ -252,10 +276,20 @@ def little_memory(patch: pytest.MonkeyPatch, _: Path) -> None:
 # What is broken, the check that notices, words of its detail, words of its mend.
 BROKEN = [
     (old_python, "Python is new enough", ["3.9.18", ">=3.10"], ["newer Python"]),
-    (no_seaborn_and_old_torch, PACKAGES, ["seaborn is not", "torch 2.3.1"], ['pip install "seaborn>=', '"torch>=']),
+    (
+        no_seaborn_and_old_torch,
+        PACKAGES,
+        ["seaborn is not", "torch 2.3.1"],
+        ['pip install "seaborn>=', '"torch>='],
+    ),
     (too_new_open_clip, PACKAGES, ["4.0.0"], ['pip install "open-clip-torch<4,>=']),
     (no_nbval, TOOLS, ["nbval is not installed"], ['pip install "nbval>=']),
-    (other_torchvision, TORCH, ["operator torchvision::nms"], ["pip install --force-reinstall torch torchvision"]),
+    (
+        other_torchvision,
+        TORCH,
+        ["operator torchvision::nms"],
+        ["pip install --force-reinstall torch torchvision"],
+    ),
     (wrong_torchvision, TORCH, [torchvision.__version__], ["both in one go"]),
     (no_open_clip, "open_clip imports", ["open_clip"], ["pip install open_clip_torch"]),
     (changed_file, FILES, ["four_domains/x.bin (1)"], ["git restore data"]),
@@ -264,11 +298,31 @@ BROKEN = [
     (clip_without_sense, CLIP, ["of 13 pictures"], ["git restore data"]),
     (no_bundled_files, CLIP, ["bundled_clip"], ["git restore data"]),
     (other_recipe, PROTOTYPES, ["not kept anywhere"], ["git restore data", "minutes"]),
-    (old_ipywidgets, WIDGETS, ["ipywidgets 7.8.1"], ["pip install --force-reinstall ipywidgets jupyterlab_widgets"]),
-    (other_half_of_the_pair, WIDGETS, ["jupyterlab_widgets 1.1.7"], ["ipywidgets jupyterlab_widgets"]),
+    (
+        old_ipywidgets,
+        WIDGETS,
+        ["ipywidgets 7.8.1"],
+        ["pip install --force-reinstall ipywidgets jupyterlab_widgets"],
+    ),
+    (
+        other_half_of_the_pair,
+        WIDGETS,
+        ["jupyterlab_widgets 1.1.7"],
+        ["ipywidgets jupyterlab_widgets"],
+    ),
     (no_labextension, WIDGETS, ["labextension not in"], ["ipywidgets jupyterlab_widgets"]),
-    (kernel_of_a_python_that_is_gone, KERNEL, ["gone", sys.executable], ["ipykernel install --sys-prefix", "remove"]),
-    (kernel_of_another_python, KERNEL, [sys.executable], ["python -m ipykernel install --sys-prefix"]),
+    (
+        kernel_of_a_python_that_is_gone,
+        KERNEL,
+        ["gone", sys.executable],
+        ["ipykernel install --sys-prefix", "remove"],
+    ),
+    (
+        kernel_of_another_python,
+        KERNEL,
+        [sys.executable],
+        ["python -m ipykernel install --sys-prefix"],
+    ),
     (cache_in_a_file, CACHE, ["file"], ["CLIP_UNLEARN_CACHE"]),
     (cache_of_somebody_else, CACHE, ["not yours"], ["CLIP_UNLEARN_CACHE"]),
     (full_disk, CACHE, ["0.4 GB free"], ["CLIP_UNLEARN_CACHE"]),
@@ -276,9 +330,16 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("broken", "name", "detail", "mend"), BROKEN, ids=lambda x: getattr(x, "__name__", ""))
+@pytest.mark.parametrize(
+    ("broken", "name", "detail", "mend"), BROKEN, ids=lambda x: getattr(x, "__name__", "")
+)
 def test_what_is_broken_is_found_and_the_mend_named(
-    broken: Callable, name: str, detail: list, mend: list, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    broken: Callable,
+    name: str,
+    detail: list,
+    mend: list,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     broken(monkeypatch, tmp_path)
     found = look(name)
@@ -314,12 +375,14 @@ def test_an_installed_wheel_has_no_checksums_and_that_is_no_failure(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "clip_unlearn" / "_data").mkdir(parents=True)
-    monkeypatch.setattr(paths, "_PACKAGE", tmp_path / "clip_unlearn")
+    monkeypatch.setattr(paths, "PACKAGE", tmp_path / "clip_unlearn")
     found = look(FILES)
     assert found.ok is None and found.optional and "checkout only" in found.detail
 
 
-def test_prototypes_in_the_cache_will_do(monkeypatch: pytest.MonkeyPatch, fresh_cache: Path) -> None:
+def test_prototypes_in_the_cache_will_do(
+    monkeypatch: pytest.MonkeyPatch, fresh_cache: Path
+) -> None:
     monkeypatch.setattr(prototypes, "_RECIPE", "another")
     name = look(PROTOTYPES).detail.split()[0]
     (fresh_cache / "prototypes").mkdir(parents=True)
@@ -358,7 +421,8 @@ def by_stealth() -> tuple:
 
 
 @pytest.mark.parametrize(
-    ("asks", "host"), [(by_name, "example.org"), (by_address, "192.0.2.1"), (by_stealth, "example.org")]
+    ("asks", "host"),
+    [(by_name, "example.org"), (by_address, "192.0.2.1"), (by_stealth, "example.org")],
 )
 def test_asking_the_network_fails_at_once_and_is_named(
     asks: Callable, host: str, monkeypatch: pytest.MonkeyPatch
@@ -369,7 +433,12 @@ def test_asking_the_network_fails_at_once_and_is_named(
     first, last = checks()
     assert time.perf_counter() - start < 1
     assert first.ok is (asks is by_stealth)
-    assert last.name == NETWORK and last.ok is False and host in last.detail and "HF_HUB_OFFLINE" in last.mend
+    assert (
+        last.name == NETWORK
+        and last.ok is False
+        and host in last.detail
+        and "HF_HUB_OFFLINE" in last.mend
+    )
     assert (socket.socket.connect, socket.getaddrinfo) == before
 
 
@@ -391,11 +460,16 @@ def test_this_machine_is_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_as_a_file_it_runs_where_torch_does_not(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text('import sys; raise ImportError(f"broken {sys.path[0]}")')
     command = [sys.executable, str(ROOT / "clip_unlearn" / "check.py")]
-    done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)}, cwd=tmp_path)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={"PYTHONPATH": str(tmp_path)}, cwd=tmp_path
+    )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert "[OK]   Python is new enough" in done.stdout
-    assert f"[FAIL] {TORCH}: ImportError: broken {ROOT}\n       mend: python -m pip install" in done.stdout
+    assert (
+        f"[FAIL] {TORCH}: ImportError: broken {ROOT}\n       mend: python -m pip install"
+        in done.stdout
+    )
     assert re.search(r"\n\d checks failed; mend them from the top.\n$", done.stdout)
 
 
@@ -406,7 +480,9 @@ def test_as_a_file_it_runs_where_torch_does_not(tmp_path: Path) -> None:
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list:
     """What would have been loaded."""
     calls: list = []
-    monkeypatch.setattr(models, "load_clip", lambda name, tag, device: calls.append((name, tag, device)))
+    monkeypatch.setattr(
+        models, "load_clip", lambda name, tag, device: calls.append((name, tag, device))
+    )
     return calls
 
 
@@ -426,7 +502,9 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
     server = HTTPServer(("127.0.0.1", 0), Refuses)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr(
+        huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}"
+    )
     yield asked
     server.shutdown()
     server.server_close()
@@ -472,12 +550,19 @@ def test_prefetch_without_network_is_one_line_and_soon(
     seconds, written = time.perf_counter() - start, capsys.readouterr()
     server.close()
     assert code == 1 and seconds < 5.5 and loaded == []
-    assert written.err.startswith(f"no network: {endpoint} cannot be reached") and written.err.count("\n") == 1
+    assert (
+        written.err.startswith(f"no network: {endpoint} cannot be reached")
+        and written.err.count("\n") == 1
+    )
 
 
 @pytest.mark.parametrize(
     ("spec", "words"),
-    [("ViT-B-32:nope", ["nope", "laion2b_s34b_b79k"]), ("ViT-X:openai", ["ViT-X"]), ("ViT-B-32", ["ViT-B-32 needs"])],
+    [
+        ("ViT-B-32:nope", ["nope", "laion2b_s34b_b79k"]),
+        ("ViT-X:openai", ["ViT-X"]),
+        ("ViT-B-32", ["ViT-B-32 needs"]),
+    ],
 )
 def test_prefetch_of_an_unknown_model_says_so_without_asking_anyone(
     spec: str, words: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture

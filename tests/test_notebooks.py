@@ -1,6 +1,7 @@
 """The course: the form of its notebooks, and that each runs alone in a clean copy with its exercises solved.
 
-Their outputs are compared by `make nbval`; here they are read as committed, then executed by papermill.
+Their outputs are compared by `make nbval`; here they are read as committed, then executed by
+papermill.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ SOLUTION = re.compile(
     re.DOTALL,
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-# Anything from the root of a file system, or of a Windows drive; addresses and closing tags are none.
+# Anything from the root of a file system, or of a Windows drive; addresses and closing tags are
+# none.
 ABSOLUTE = re.compile(r"(?<![\w.:/<~])/(?:[\w.@+-]+/)+[\w.@+-]*|\b[A-Z]:\\\w")
 
 of_the_course = pytest.mark.parametrize("name", COURSE)
@@ -115,7 +117,9 @@ def test_committed_outputs_hold_no_error_no_warning_and_no_megabyte(name: str) -
 
 @of_all
 def test_nothing_speaks_of_one_machine(name: str) -> None:
-    said = [t for c in code(name) for o in c.outputs for t in texts(o)] + [c.source for c in read(name).cells]
+    said = [t for c in code(name) for o in c.outputs for t in texts(o)] + [
+        c.source for c in read(name).cells
+    ]
     assert [m[0] for t in said for m in ABSOLUTE.finditer(t)] == []
 
 
@@ -141,7 +145,11 @@ def test_the_pattern_of_absolute_paths_finds_them_and_spares_the_rest() -> None:
 @of_the_course
 def test_cells_are_short_and_explained(name: str) -> None:
     lines = [sum(bool(line.strip()) for line in c.source.splitlines()) for c in code(name)]
-    median, longest, share = statistics.median(lines), max(lines), len(prose(name)) / len(code(name))
+    median, longest, share = (
+        statistics.median(lines),
+        max(lines),
+        len(prose(name)) / len(code(name)),
+    )
     assert median <= 6 and longest <= 20 and share >= 1.2
 
 
@@ -150,19 +158,40 @@ def test_code_is_plain_python_with_all_imports_on_top(name: str) -> None:
     """No magics (they are no Python), no path tricks, nothing that hides an error of a callback."""
     trees = [ast.parse(c.source) for c in code(name)]
     nodes = [list(ast.walk(tree)) for tree in trees]
-    imports = [i for i, tree in enumerate(nodes) if any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in tree)]
+    imports = [
+        i
+        for i, tree in enumerate(nodes)
+        if any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in tree)
+    ]
     assert imports == [0], "imports belong in the first code cell"
     names = {n.id for tree in nodes for n in tree if isinstance(n, ast.Name)}
     names |= {n.attr for tree in nodes for n in tree if isinstance(n, ast.Attribute)}
-    names |= {a.name for tree in nodes for n in tree if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names}
-    assert not names & {"Output", "interact", "interactive", "interactive_output", "interact_manual", "get_ipython"}
+    names |= {
+        a.name
+        for tree in nodes
+        for n in tree
+        if isinstance(n, (ast.Import, ast.ImportFrom))
+        for a in n.names
+    }
+    assert not names & {
+        "Output",
+        "interact",
+        "interactive",
+        "interactive_output",
+        "interact_manual",
+        "get_ipython",
+    }
     assert not any("sys.path" in c.source or "tqdm" in c.source for c in code(name))
 
 
 @of_the_course
 def test_every_picture_has_a_text_for_those_who_do_not_see_it(name: str) -> None:
     shown = [o for c in code(name) for o in c.outputs if "data" in o]
-    assert [o.data for o in shown if "<Figure" in o.data.get("text/plain", "") and "image/png" not in o.data] == []
+    assert [
+        o.data
+        for o in shown
+        if "<Figure" in o.data.get("text/plain", "") and "image/png" not in o.data
+    ] == []
     pictures = [o for o in shown if "image/png" in o.data]
     assert all(o.metadata.get("image/png", {}).get("alt", "").strip() for o in pictures)
     assert not any("![](" in c.source for c in prose(name))
@@ -208,7 +237,11 @@ def copy_of_the_notebooks(to: Path) -> Path:
     """The notebooks as git would ship them, far from the checkout."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "notebooks"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    names = listed.stdout.split("\0") if not listed.returncode else [f"notebooks/{p.name}" for p in FOLDER.iterdir()]
+    names = (
+        listed.stdout.split("\0")
+        if not listed.returncode
+        else [f"notebooks/{p.name}" for p in FOLDER.iterdir()]
+    )
     for path in (ROOT / n for n in names if n):
         if path.is_file():
             shutil.copy(path, to)
@@ -220,7 +253,9 @@ def with_solutions(path: Path) -> dict[str, str]:
     notebook, cells, expected = nbformat.read(path, 4), [], {}
     for cell in notebook.cells:
         cells.append(cell)
-        for source, printed in SOLUTION.findall(cell.source if cell.cell_type == "markdown" else ""):
+        for source, printed in SOLUTION.findall(
+            cell.source if cell.cell_type == "markdown" else ""
+        ):
             cells.append(nbformat.v4.new_code_cell(source))
             expected[cells[-1].id] = printed
     notebook.cells = cells
@@ -229,7 +264,9 @@ def with_solutions(path: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future]]:
+def runs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future]]:
     """Every notebook that this session asks for, executed: (folder, what solutions should print, process)."""
     ipython = offline_profile(tmp_path_factory.mktemp("ipython"))
 
@@ -243,10 +280,16 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @of_the_course
-def test_it_runs_alone_in_a_clean_copy_and_its_solutions_print_what_they_promise(name: str, runs) -> None:
+def test_it_runs_alone_in_a_clean_copy_and_its_solutions_print_what_they_promise(
+    name: str, runs
+) -> None:
     folder, expected, done = runs[name].result()
     assert done.returncode == 0, done.stderr
-    cells = [c for c in nbformat.read(folder / f"{name}.executed.ipynb", 4).cells if c.cell_type == "code"]
+    cells = [
+        c
+        for c in nbformat.read(folder / f"{name}.executed.ipynb", 4).cells
+        if c.cell_type == "code"
+    ]
     assert complaints(cells) == []
     printed = {
         c.id: "".join(o.text for o in c.outputs if o.output_type == "stream" and o.name == "stdout")

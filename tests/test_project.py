@@ -26,7 +26,9 @@ else:
 DATA = ROOT / "data"
 SOURCES = sorted([*(ROOT / "clip_unlearn").rglob("*.py"), *DATA.rglob("*.py")])
 # Written in pieces, so that this file does not hold what it forbids.
-MACHINE_PATH = re.compile(rf"(?<![\w.])/(?:{'|'.join(('work', 'tmp', 'root', 'home', 'Users'))})/[\w.]")
+MACHINE_PATH = re.compile(
+    rf"(?<![\w.])/(?:{'|'.join(('work', 'tmp', 'root', 'home', 'Users'))})/[\w.]"
+)
 
 
 def name_of(path: Path) -> str:
@@ -50,7 +52,9 @@ def test_environment_takes_conda_forge_and_no_defaults(environment: dict) -> Non
     assert environment["channels"] == ["conda-forge", "nodefaults"]
 
 
-def test_environment_installs_what_pyproject_names_and_nothing_else(environment: dict, pyproject: dict) -> None:
+def test_environment_installs_what_pyproject_names_and_nothing_else(
+    environment: dict, pyproject: dict
+) -> None:
     plain = [d for d in environment["dependencies"] if isinstance(d, str)]
     (pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
     (installed,) = pip
@@ -64,17 +68,39 @@ def test_environment_installs_what_pyproject_names_and_nothing_else(environment:
 
 def test_every_import_is_declared_or_comes_with_what_is(pyproject: dict) -> None:
     """The packages of the design card, and what they bring (PIL comes with open_clip_torch, yaml with papermill)."""
-    brought = {"PIL", "numpy", "pandas", "matplotlib", "mpl_toolkits", "safetensors", "torchvision", "timm", "tqdm"}
-    brought |= {"click", "nbconvert", "nbformat", "nbclient", "IPython", "jupyter_client", "huggingface_hub", "yaml"}
+    brought = {
+        "PIL",
+        "numpy",
+        "pandas",
+        "matplotlib",
+        "mpl_toolkits",
+        "safetensors",
+        "torchvision",
+        "timm",
+        "tqdm",
+    }
+    brought |= {
+        "click",
+        "nbconvert",
+        "nbformat",
+        "nbclient",
+        "IPython",
+        "jupyter_client",
+        "huggingface_hub",
+        "yaml",
+    }
     brought |= {"traitlets", "packaging", "psutil"}
     declared = {
-        re.match(r"[\w-]+", d)[0].replace("open_clip_torch", "open_clip") for d in pyproject["project"]["dependencies"]
+        re.match(r"[\w-]+", d)[0].replace("open_clip_torch", "open_clip")
+        for d in pyproject["project"]["dependencies"]
     }
     own = {"clip_unlearn", "drawing", "captions", "render", "training", "train_bundled_clip"}
     for source in SOURCES:
         nodes = list(ast.walk(ast.parse(source.read_text())))
         found = {a.name.split(".")[0] for n in nodes if isinstance(n, ast.Import) for a in n.names}
-        found |= {n.module.split(".")[0] for n in nodes if isinstance(n, ast.ImportFrom) and not n.level}
+        found |= {
+            n.module.split(".")[0] for n in nodes if isinstance(n, ast.ImportFrom) and not n.level
+        }
         assert found <= declared | brought | own | sys.stdlib_module_names, name_of(source)
 
 
@@ -91,7 +117,9 @@ def test_modules_and_functions_are_short(source: Path) -> None:
 
 
 def test_data_is_at_most_25_megabytes() -> None:
-    total = sum(p.stat().st_size for p in DATA.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    total = sum(
+        p.stat().st_size for p in DATA.rglob("*") if p.is_file() and "__pycache__" not in p.parts
+    )
     assert 1e6 < total <= 25e6
 
 
@@ -112,8 +140,12 @@ def test_shipped_files_are_those_of_the_checksums(render: ModuleType) -> None:
     assert render.check() == []
 
 
-def test_check_names_a_file_that_changed(render: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept, changed, unknown = (tmp_path / "prototypes" / f"{name}.bin" for name in ("kept", "changed", "unknown"))
+def test_check_names_a_file_that_changed(
+    render: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, changed, unknown = (
+        tmp_path / "prototypes" / f"{name}.bin" for name in ("kept", "changed", "unknown")
+    )
     kept.parent.mkdir()
     for path in (kept, changed):
         path.write_bytes(b"before")
@@ -134,7 +166,9 @@ def digest(pixels: np.ndarray) -> str:
 
 
 @pytest.mark.parametrize(("domain", "name"), CELLS)
-def test_a_picture_drawn_twice_is_the_same_and_others_differ(render: ModuleType, domain: str, name: str) -> None:
+def test_a_picture_drawn_twice_is_the_same_and_others_differ(
+    render: ModuleType, domain: str, name: str
+) -> None:
     first, again = (render.draw("evaluation", domain, name, 0) for _ in range(2))
     assert first.shape == (96, 96, 3) and first.dtype == np.uint8 and np.array_equal(first, again)
     others = [("evaluation", domain, name, 1), ("training", domain, name, 0)]
@@ -146,12 +180,16 @@ def test_a_picture_drawn_in_a_fresh_process_has_the_same_bytes(render: ModuleTyp
         "import hashlib, render\n"
         f"for d, c in {CELLS}: print(hashlib.sha256(render.draw('evaluation', d, c, 3).tobytes()).hexdigest())"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=DATA, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=DATA, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split() == [digest(render.draw("evaluation", d, c, 3)) for d, c in CELLS]
 
 
 @pytest.mark.parametrize(("domain", "name"), CELLS)
-def test_shipped_images_are_what_the_script_draws(render: ModuleType, domain: str, name: str) -> None:
+def test_shipped_images_are_what_the_script_draws(
+    render: ModuleType, domain: str, name: str
+) -> None:
     """Up to JPEG, and to what another machine rounds differently."""
     with Image.open(DATA / "four_domains" / "images" / domain / name / "007.jpg") as image:
         shipped = np.asarray(image.convert("RGB")).astype(int)
@@ -162,7 +200,9 @@ def test_evaluation_holds_every_class_in_every_domain(render: ModuleType) -> Non
     for folder, count in render.PER_CELL.items():
         for domain, name in render.cells(folder):
             cell = DATA / "four_domains" / folder / domain / name
-            assert sorted(p.name for p in cell.iterdir()) == [f"{i:03d}.jpg" for i in range(count)], cell
+            assert sorted(p.name for p in cell.iterdir()) == [
+                f"{i:03d}.jpg" for i in range(count)
+            ], cell
 
 
 # ---- machine paths
@@ -172,10 +212,16 @@ def shipped_files() -> list[Path]:
     """What git tracks or would track; without git, every file outside hidden folders."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     try:
-        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+        listed = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout.split("\0")
         files = [ROOT / name for name in listed if name]
     except (OSError, subprocess.CalledProcessError):
-        files = [p for p in ROOT.rglob("*") if not any(part.startswith(".") for part in p.relative_to(ROOT).parts)]
+        files = [
+            p
+            for p in ROOT.rglob("*")
+            if not any(part.startswith(".") for part in p.relative_to(ROOT).parts)
+        ]
     return [p for p in files if p.is_file()]
 
 

@@ -24,10 +24,19 @@ ROW = 0.27  # inches a row of a dumbbell plot takes
 
 def found(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of an audit that look for what was forgotten, one a check, by kind: before, after, chance."""
-    rows = frame[frame["where"].isin(("forget", "forgotten domains", "all images")) & (frame["check"] != "similarity")]
+    rows = frame[
+        frame["where"].isin(("forget", "forgotten domains", "all images"))
+        & (frame["check"] != "similarity")
+    ]
     unread = rows["reading"].str.startswith(("for comparison", "not measured"))
     rows = rows[~unread].drop_duplicates("check").set_index("check")
-    ordered = [check for names in KINDS.values() for name in names for check in rows.index if check.startswith(name)]
+    ordered = [
+        check
+        for names in KINDS.values()
+        for name in names
+        for check in rows.index
+        if check.startswith(name)
+    ]
     return rows.loc[ordered, ["before", "after", "chance"]]
 
 
@@ -78,14 +87,27 @@ def _dumbbells(ax: Axes, rows: pd.DataFrame, title: str) -> None:
     """One line a row: before (hollow), after (filled), chance (tick); the numbers at the right."""
     places = range(len(rows))
     ax.hlines(places, rows["before"], rows["after"], color="0.8", lw=3, zorder=1)
-    ax.scatter(rows["before"], places, s=90, facecolor="white", edgecolor="0.3", lw=1.4, label="before", zorder=2)
+    ax.scatter(
+        rows["before"],
+        places,
+        s=90,
+        facecolor="white",
+        edgecolor="0.3",
+        lw=1.4,
+        label="before",
+        zorder=2,
+    )
     ax.scatter(rows["after"], places, s=38, color=COLORS["forget"], label="after", zorder=3)
     ax.scatter(rows["chance"], places, marker="|", s=110, color="0.3", label="chance", zorder=2)
     for place, row in zip(places, rows.itertuples(), strict=True):
         words = f"{row.before:.2f} → {row.after:.2f}"
         ax.text(1.01, place, words, transform=ax.get_yaxis_transform(), va="center", fontsize=8.5)
     ax.set_yticks(places, rows.index)
-    ax.set(xlim=(-0.04, 1.04), ylim=(len(rows) - 0.4, -0.8), xlabel="accuracy, or precision of a search")
+    ax.set(
+        xlim=(-0.04, 1.04),
+        ylim=(len(rows) - 0.4, -0.8),
+        xlabel="accuracy, or precision of a search",
+    )
     ax.set_title(title, pad=24)
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=3, frameon=False, fontsize=9)
     ax.tick_params(axis="y", length=0)
@@ -95,12 +117,23 @@ def _likeness(ax: Axes, frame: pd.DataFrame) -> None:
     """Cosine of forgotten images and their own text, on the band of random pairs, before and after."""
     own, mean, sd = (frame[frame["check"] == "similarity"][["before", "after"]]).to_numpy()
     for place in (0, 1):
-        ax.barh(place, 2 * OVER * sd[place], left=mean[place] - OVER * sd[place], height=0.5, color="0.85")
+        ax.barh(
+            place,
+            2 * OVER * sd[place],
+            left=mean[place] - OVER * sd[place],
+            height=0.5,
+            color="0.85",
+        )
         ax.plot([mean[place]] * 2, [place - 0.25, place + 0.25], color="0.4", lw=1.5)
         color = COLORS["forget"] if place else "white"
         ax.scatter(own[place], place, s=90, color=color, edgecolor="0.3", zorder=3)
         ax.annotate(
-            f"{own[place]:+.2f}", (own[place], place), (0, 9), textcoords="offset points", ha="center", fontsize=8
+            f"{own[place]:+.2f}",
+            (own[place], place),
+            (0, 9),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
         )
     ax.set_yticks((0, 1), ("before", "after"))
     ax.set(xlim=(-1, 1), xticks=(-1, -0.5, 0, 0.5, 1), ylim=(1.6, -0.6))

@@ -10,15 +10,14 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..core.concepts import ForgetRequest, all_requests
-from ..core.edit import check_method, check_towers, fit_edit
-from ..core.edits import ProjectionEdit, check_strength
+from ..core.edit import ProjectionEdit, check_method, check_strength, check_towers, fit_edit
 from ..core.errors import InputError
 from ..images.datasets import ImageSet, encode, grid_of, open_images
 from ..images.prompts import check_prompts
 from ..measure.evaluate import group_masks, make_task
+from ..measure.setting import Setting, SurveyConfig, check_measurable, prepare
 from ..measure.survey import LIKE
 from ..models.saved import load_edit, read_edit
-from ..report.analysis import Setting, SurveyConfig, check_measurable, prepare
 from .verdict import Audit, audit
 
 
@@ -32,29 +31,42 @@ def audit_of(
 ) -> tuple[Audit, ProjectionEdit]:
     """The audit of a request, or of the edit in a file, and that edit; request and files are checked before the work.
 
-    `unrelated` is a folder of images of other classes. Raises InputError for anything wrong with what is named.
+    `unrelated` is a folder of images of other classes. Raises InputError for anything wrong with
+    what is named.
     """
     images, grid = config.inputs()
     method, strength = _checked(config, strength, towers, request and request.on(grid))
     if edit_file:
         request = ForgetRequest(*(read_edit(edit_file)[kind] for kind in ("classes", "domains")))
-        load_edit(edit_file, config.load())  # refused before minutes of work, where it is of another CLIP
+        load_edit(
+            edit_file, config.load()
+        )  # refused before minutes of work, where it is of another CLIP
     request = request.on(grid)
     check_measurable(request, grid, images)
     others = _unrelated(unrelated, request.classes or ())
     setting = _with(others, config)
     check_measurable(request, grid, setting.task.images)  # unreadable images may have been left out
-    fitted = load_edit(edit_file, setting.clip) if edit_file else fit_edit(setting.prototypes, request, method, towers)
+    fitted = (
+        load_edit(edit_file, setting.clip)
+        if edit_file
+        else fit_edit(setting.prototypes, request, method, towers)
+    )
     return audit(setting, fitted, strength, config.seed), fitted
 
 
 def audit_all(
-    config: SurveyConfig, paradigm: str, strength: float = 1.0, towers: str = "visual", unrelated: str = ""
+    config: SurveyConfig,
+    paradigm: str,
+    strength: float = 1.0,
+    towers: str = "visual",
+    unrelated: str = "",
 ) -> pd.DataFrame:
     """`every_audit` of a paradigm from names alone; `unrelated` as in `audit_of`, without any class of the grid."""
     method, strength = _checked(config, strength, towers, LIKE[paradigm])
     others = _unrelated(unrelated, config.inputs()[1].classes)
-    return every_audit(_with(others, config), paradigm, method, strength, config.seed, towers=towers)
+    return every_audit(
+        _with(others, config), paradigm, method, strength, config.seed, towers=towers
+    )
 
 
 def _checked(
@@ -76,9 +88,13 @@ def _unrelated(folder: str, forgotten: Sequence[str]) -> ImageSet | None:
     images = open_images(folder)
     names = grid_of(images).classes
     if shared := {c.casefold() for c in forgotten} & {c.casefold() for c in names}:
-        raise InputError(f'the unrelated images of {folder} show "{min(shared)}", which is forgotten; leave it out.')
+        raise InputError(
+            f'the unrelated images of {folder} show "{min(shared)}", which is forgotten; leave it out.'
+        )
     if len(names) < 2:
-        raise InputError(f'the unrelated images of {folder} show "{names[0]}" alone; a task needs two classes.')
+        raise InputError(
+            f'the unrelated images of {folder} show "{names[0]}" alone; a task needs two classes.'
+        )
     return images
 
 
@@ -104,10 +120,14 @@ def every_audit(
 ) -> pd.DataFrame:
     """The frames of the audits of every request of a paradigm that has images, with columns request and complete."""
     frames = []
-    for request in tqdm(all_requests(setting.task.grid, paradigm), desc=paradigm, disable=not progress):
+    for request in tqdm(
+        all_requests(setting.task.grid, paradigm), desc=paradigm, disable=not progress
+    ):
         if not group_masks(request.mask(setting.task.grid), setting.task.images)["forget"].any():
             continue  # a cell without images cannot be audited
-        found = audit(setting, fit_edit(setting.prototypes, request, method, **settings), strength, seed)
+        found = audit(
+            setting, fit_edit(setting.prototypes, request, method, **settings), strength, seed
+        )
         frames.append(found.frame.assign(complete=found.complete))
         frames[-1].insert(0, "request", str(request))
     if not frames:
@@ -118,21 +138,36 @@ def every_audit(
 def audit_summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean and worst of each measure of `every_audit`: check, where, requests, before, after, worst, readings.
 
-    Worst is the most that an attack still finds, and the least that is left of what should stay; of a similarity, the
-    one farthest from random pairs. Readings count the requests by what was read of them.
+    Worst is the most that an attack still finds, and the least that is left of what should stay; of
+    a similarity, the one farthest from random pairs. Readings count the requests by what was read
+    of them.
     """
-    frame = frame.assign(where=frame["where"].where(frame["check"] != "worst cell", "any that stays"))
+    frame = frame.assign(
+        where=frame["where"].where(frame["check"] != "worst cell", "any that stays")
+    )
     rows = []
     for (check, where), part in frame.groupby(["check", "where"], sort=False):
         measured = part.dropna(subset=["before", "after"])
-        stays = measured["reading"].str.startswith(("kept", "lost")).any() or where.startswith("control")
+        stays = measured["reading"].str.startswith(("kept", "lost")).any() or where.startswith(
+            "control"
+        )
         worst = measured["after"].min() if stays else measured["after"].max()
         if check == "similarity":
             worst = measured["after"].get((measured["after"] - measured["chance"]).abs().idxmax())
-        counts = part["reading"].str.replace(r"^(lost|not measured).*", r"\1", regex=True).value_counts()
-        words = "" if check.startswith("regained") else ", ".join(f"{n} {name}" for name, n in counts.items())
-        rows.append((check, where, len(measured), *measured[["before", "after"]].mean(), worst, words))
-    return pd.DataFrame(rows, columns=["check", "where", "requests", "before", "after", "worst", "readings"])
+        counts = (
+            part["reading"].str.replace(r"^(lost|not measured).*", r"\1", regex=True).value_counts()
+        )
+        words = (
+            ""
+            if check.startswith("regained")
+            else ", ".join(f"{n} {name}" for name, n in counts.items())
+        )
+        rows.append(
+            (check, where, len(measured), *measured[["before", "after"]].mean(), worst, words)
+        )
+    return pd.DataFrame(
+        rows, columns=["check", "where", "requests", "before", "after", "worst", "readings"]
+    )
 
 
 def audit_table(frame: pd.DataFrame) -> str:
@@ -141,6 +176,8 @@ def audit_table(frame: pd.DataFrame) -> str:
     lines = ["| check | where | before | after (worst) | readings |", "|---|---|---|---|---|"]
     for row in audit_summary(frame).itertuples():
         numbers = f"{row.before:.3f} | {row.after:.3f} ({row.worst:.2f})" if row.requests else "|"
-        lines.append(f"| {row.check} | {row.where.replace('_', ' ')} | {numbers} | {row.readings} |")
+        lines.append(
+            f"| {row.check} | {row.where.replace('_', ' ')} | {numbers} | {row.readings} |"
+        )
     told = f"Complete (a linear probe on h at chance, and prompts and prototypes too): {each['complete'].sum()}"
     return "\n".join([*lines, "", f"{told} of {len(each)} requests."])

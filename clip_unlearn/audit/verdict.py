@@ -1,7 +1,8 @@
 """What was really forgotten: attacks that know more than a prompt, and what the edit cost elsewhere.
 
-An edit changes the last projection alone, h = f (W + Delta), so f knows what it knew. Real images only measure here.
-Accuracies, precisions and cosines are fractions; "before" is always the same check on the unedited model.
+An edit changes the last projection alone, h = f (W + Delta), so f knows what it knew. Real images
+only measure here. Accuracies, precisions and cosines are fractions; "before" is always the same
+check on the unedited model.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import pandas as pd
 from ..core.edit import ProjectionEdit
 from ..core.errors import InputError
 from ..measure.evaluate import GROUPS, group_masks, one_thread
-from ..report.analysis import Setting
+from ..measure.setting import Setting
 from .checks import SHOTS as SHOTS
 from .checks import UNKNOWN, findings, neighbour_rows
 from .checks import neighbours as neighbours
 
-# Of what a check found over chance before the edit: the share up to which it is gone, and from which it is still there.
+# Of what a check found over chance before the edit: the share up to which it is gone, and from
+# which it is still there.
 GONE, STILL = 0.1, 0.5
 KNEW = 0.1  # what a check must have found over chance, to tell anything
 LOSS, CELL_LOSS = 0.02, 0.1  # a fall worth a word: of a group, of a cell
@@ -78,7 +80,9 @@ def is_complete(frame: pd.DataFrame) -> bool:
     rows = _sought(frame)
     rows = rows[rows["check"].isin(COMPLETE)]
     probe = rows.loc[rows["check"] == "linear probe on h", "reading"]
-    return bool((probe == "gone").all() and not rows["reading"].isin(("still there", "partly there")).any())
+    return bool(
+        (probe == "gone").all() and not rows["reading"].isin(("still there", "partly there")).any()
+    )
 
 
 def _sought(frame: pd.DataFrame) -> pd.DataFrame:
@@ -113,28 +117,49 @@ def _reading(row: tuple, sd: float, partial: bool) -> str:
 def _verdict(frame: pd.DataFrame, name: str) -> str:
     """The frame in plain sentences."""
     first = next(frame.itertuples())  # what prompts find
-    verb = {"gone": "no longer find", "partly there": "still find part of", "tells nothing": "never found"}
-    parts = [f"Prompts {verb.get(first.reading, 'still find')} {name} ({first.after:.2f}, chance {first.chance:.2f})."]
+    verb = {
+        "gone": "no longer find",
+        "partly there": "still find part of",
+        "tells nothing": "never found",
+    }
+    parts = [
+        f"Prompts {verb.get(first.reading, 'still find')} {name} ({first.after:.2f}, chance {first.chance:.2f})."
+    ]
     rows = [r for r in frame[1:].itertuples() if r.check != "similarity"]
-    for reading, words in (("still there", "Still found by"), ("partly there", "In part by"), ("gone", "Not by")):
+    for reading, words in (
+        ("still there", "Still found by"),
+        ("partly there", "In part by"),
+        ("gone", "Not by"),
+    ):
         if found := [f"{r.check} ({r.after:.2f})" for r in rows if r.reading == reading]:
             parts.append(f"{words}: {', '.join(found)}.")
     if first.reading == "gone":
         parts += _regained(frame)
     behind = [r for r in rows if not r.check.startswith(("linear probe on f", "domain probe"))]
     if first.reading == "gone" and any(r.reading == "still there" for r in behind):
-        parts.append("The head no longer says it, the features still know it: this hides, it does not erase.")
+        parts.append(
+            "The head no longer says it, the features still know it: this hides, it does not erase."
+        )
     elif first.reading == "gone":
-        parts.append("Nothing tried here finds it behind the projection; f, in front of it, is as it was.")
+        parts.append(
+            "Nothing tried here finds it behind the projection; f, in front of it, is as it was."
+        )
     return " ".join([*parts, *_completeness(frame), *_likeness(frame), *_costs(frame)])
 
 
 def _regained(frame: pd.DataFrame) -> Iterator[str]:
     """What few labelled images win back, where it is more than saying the class of everything earns."""
     rows = frame[frame["where"] == "forget"].set_index("check")
-    taught = [k for k in SHOTS if rows.loc[f"relearning from {k}", "reading"] in ("still there", "partly there")]
+    taught = [
+        k
+        for k in SHOTS
+        if rows.loc[f"relearning from {k}", "reading"] in ("still there", "partly there")
+    ]
     if taught:
-        won = [f"{k} {'brings' if k == 1 else 'bring'} {rows.loc[f'regained from {k}', 'after']:+.2f}" for k in taught]
+        won = [
+            f"{k} {'brings' if k == 1 else 'bring'} {rows.loc[f'regained from {k}', 'after']:+.2f}"
+            for k in taught
+        ]
         yield f"Labelled images of each forgotten cell bring accuracy back: {', '.join(won)}."
 
 
@@ -143,7 +168,11 @@ def _completeness(frame: pd.DataFrame) -> Iterator[str]:
     rows = _sought(frame)
     for probe in rows[rows["check"] == "linear probe on h"].itertuples():
         number = f"({probe.after:.2f}, chance {probe.chance:.2f})"
-        found = [r.check for r in rows[rows["check"].isin(COMPLETE)].itertuples() if r.reading.endswith("there")]
+        found = [
+            r.check
+            for r in rows[rows["check"].isin(COMPLETE)].itertuples()
+            if r.reading.endswith("there")
+        ]
         if is_complete(frame):
             yield f"Complete: a linear probe on h is at chance {number}, as are prompts and nearest prototypes."
         elif pd.isna(probe.after):
@@ -168,7 +197,11 @@ def _likeness(frame: pd.DataFrame) -> Iterator[str]:
 
 def _costs(frame: pd.DataFrame) -> Iterator[str]:
     """What was not measured, how neighbours fared, and what was lost."""
-    why = {r.check: r.reading.partition(": ")[2] for r in frame.itertuples() if r.reading.startswith("not measured")}
+    why = {
+        r.check: r.reading.partition(": ")[2]
+        for r in frame.itertuples()
+        if r.reading.startswith("not measured")
+    }
     if why:
         names = {check: "the unrelated task" if check == "prompts" else check for check in why}
         yield f"Not measured: {', '.join(f'{names[check]} ({reason})' for check, reason in why.items())}."
@@ -176,5 +209,7 @@ def _costs(frame: pd.DataFrame) -> Iterator[str]:
     if len(near):
         yield f"Neighbours: {', '.join(f'{r.where} {r.before:.2f} to {r.after:.2f}' for r in near.itertuples())}."
     lost = [r for r in frame.itertuples() if r.reading.startswith("lost")]
-    told = [f"{r.check}, {r.where.replace('_', ' ')} ({r.before:.2f} to {r.after:.2f})" for r in lost]
+    told = [
+        f"{r.check}, {r.where.replace('_', ' ')} ({r.before:.2f} to {r.after:.2f})" for r in lost
+    ]
     yield f"Lost: {'; '.join(told)}." if told else "What should stay stayed."

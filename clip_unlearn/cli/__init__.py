@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from ..core.concepts import PARADIGMS
-from ..core.edit import METHODS
-from ..core.edits import check_strength
-from ..report.analysis import ReportConfig, SurveyConfig
+from ..core.edit import METHODS, check_strength
+from ..measure.setting import SurveyConfig
+from ..report.analysis import ReportConfig
 from . import options as shared
 from .auditing import audit
 from .editing import apply, forget
@@ -33,8 +33,15 @@ def main() -> None:
 @shared.LAYOUT
 @shared.MEASURED
 @shared.PROMPTS
-@click.option("--csv", type=click.Path(path_type=Path, dir_okay=False), help="Also write one row a cell here.")
-@click.option("--json", "json_", type=click.Path(path_type=Path, dir_okay=False), help="Also write all numbers here.")
+@click.option(
+    "--csv", type=click.Path(path_type=Path, dir_okay=False), help="Also write one row a cell here."
+)
+@click.option(
+    "--json",
+    "json_",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write all numbers here.",
+)
 def evaluate(csv: Path | None, json_: Path | None, **options) -> None:
     """Measure a CLIP on an image folder: accuracy of each class in each domain.
 
@@ -55,7 +62,9 @@ def evaluate(csv: Path | None, json_: Path | None, **options) -> None:
     if csv:
         found.cells().to_csv(csv, index=False, float_format="%.4f")
     if json_:
-        json_.write_text(json.dumps(numbers(found), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        json_.write_text(
+            json.dumps(numbers(found), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
 
 
 @main.command(short_help="Edit, measure, and explain it on one page.")
@@ -66,7 +75,10 @@ def evaluate(csv: Path | None, json_: Path | None, **options) -> None:
 @shared.PROMPTS
 @shared.PROTOTYPES
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the report and the edited CLIP."
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for the report and the edited CLIP.",
 )
 def report(out: Path, classes: tuple, domains: tuple, **options) -> None:
     """Forget, measure what it cost, and write report.html, report.ipynb, metrics.json and edited-clip/ into OUT.
@@ -86,7 +98,9 @@ def report(out: Path, classes: tuple, domains: tuple, **options) -> None:
         config = ReportConfig(classes=flat(classes), domains=flat(domains), **of_config(options))
         found = write_report(config, out)
     click.echo(result_table(found))
-    click.echo(f"\nreport   {out / 'report.html'}\nnumbers  {out / 'metrics.json'}\nCLIP     {out / 'edited-clip'}")
+    click.echo(
+        f"\nreport   {out / 'report.html'}\nnumbers  {out / 'metrics.json'}\nCLIP     {out / 'edited-clip'}"
+    )
 
 
 @main.command(short_help="Every request of a kind: mean and worst.")
@@ -95,12 +109,38 @@ def report(out: Path, classes: tuple, domains: tuple, **options) -> None:
 @shared.MEASURED
 @shared.PROMPTS
 @shared.PROTOTYPES
-@click.option("--paradigm", type=click.Choice(PARADIGMS), multiple=True, help="Only these kinds of request.")
-@click.option("--method", default="default", help=f"default (each paradigm's best), {', '.join(METHODS)}.")
-@click.option("--strength", type=float, default=1.0, show_default=True, help="From 0 (unchanged) to 1 (full edit).")
-@click.option("--towers", default="visual", show_default=True, help="Which projections change (global requests).")
-@click.option("--csv", type=click.Path(path_type=Path, dir_okay=False), help="Also write one row a request here.")
-def survey(paradigm: tuple[str, ...], method: str, strength: float, towers: str, csv: Path | None, **options) -> None:
+@click.option(
+    "--paradigm", type=click.Choice(PARADIGMS), multiple=True, help="Only these kinds of request."
+)
+@click.option(
+    "--method", default="default", help=f"default (each paradigm's best), {', '.join(METHODS)}."
+)
+@click.option(
+    "--strength",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="From 0 (unchanged) to 1 (full edit).",
+)
+@click.option(
+    "--towers",
+    default="visual",
+    show_default=True,
+    help="Which projections change (global requests).",
+)
+@click.option(
+    "--csv",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write one row a request here.",
+)
+def survey(
+    paradigm: tuple[str, ...],
+    method: str,
+    strength: float,
+    towers: str,
+    csv: Path | None,
+    **options,
+) -> None:
     """Try EVERY request of a kind (each class, each cell, each domain) and print mean and worst, in Markdown.
 
     \b
@@ -122,20 +162,52 @@ def survey(paradigm: tuple[str, ...], method: str, strength: float, towers: str,
 
 @main.command(short_help="Many reports, and one table of them.")
 @click.option(
-    "--classes", "classes", type=shared.Points(), multiple=True, help="Classes; dog+cat is both at once, * all."
+    "--classes",
+    "classes",
+    type=shared.Points(),
+    multiple=True,
+    help="Classes; dog+cat is both at once, * all.",
 )
-@click.option("--domains", "domains", type=shared.Points(), multiple=True, help="Domains; photo+sketch is both, * all.")
+@click.option(
+    "--domains",
+    "domains",
+    type=shared.Points(),
+    multiple=True,
+    help="Domains; photo+sketch is both, * all.",
+)
 @click.option("--every-class", is_flag=True, help="Each class of the grid, one after the other.")
 @click.option("--every-domain", is_flag=True, help="Each domain of the grid, one after the other.")
-@click.option("--strengths", type=shared.Numbers(), default="1", show_default=True, help="Strengths from 0 to 1.")
-@click.option("--methods", type=Names(), default="default", show_default=True, help=f"default, {', '.join(METHODS)}.")
-@click.option("--towers", default="visual", show_default=True, help="Which projections change (global requests).")
+@click.option(
+    "--strengths",
+    type=shared.Numbers(),
+    default="1",
+    show_default=True,
+    help="Strengths from 0 to 1.",
+)
+@click.option(
+    "--methods",
+    type=Names(),
+    default="default",
+    show_default=True,
+    help=f"default, {', '.join(METHODS)}.",
+)
+@click.option(
+    "--towers",
+    default="visual",
+    show_default=True,
+    help="Which projections change (global requests).",
+)
 @shared.MODEL
 @shared.LAYOUT
 @shared.MEASURED
 @shared.PROMPTS
 @shared.PROTOTYPES
-@click.option("--keep-clips", "save_clip", is_flag=True, help="Also keep each edited CLIP: the size of the model each.")
+@click.option(
+    "--keep-clips",
+    "save_clip",
+    is_flag=True,
+    help="Also keep each edited CLIP: the size of the model each.",
+)
 @click.option("--again", is_flag=True, help="Make reports anew that are finished already.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the sweep.")
 def sweep(
@@ -160,7 +232,12 @@ def sweep(
         if listed and each:
             raise BadInput(f"--every-{name} already takes each of them; leave out the list.")
     with told():
-        axes = {"classes": flat(classes), "domains": flat(domains), "strengths": strengths, "methods": methods}
+        axes = {
+            "classes": flat(classes),
+            "domains": flat(domains),
+            "strengths": strengths,
+            "methods": methods,
+        }
         failed = run_sweep(of_config(options), axes, every, out, again)
     if failed:
         raise SystemExit(1)

@@ -6,24 +6,41 @@ from pathlib import Path
 
 import click
 
-from ..core.cache import writable_home
 from ..core.concepts import PARADIGMS, ForgetRequest
-from ..report.analysis import SurveyConfig
+from ..measure.setting import SurveyConfig
+from ..models.files import writable_home
 from . import options as shared
 from .options import BadInput, flat, of_config, told
 
 
 @click.command(short_help="Attack an edit: what is still there, and what it cost.")
 @shared.REQUEST
-@click.option("--edit", "edit_file", type=click.Path(path_type=Path), help="The edit of a file, of `forget --edit`.")
-@click.option("--every", type=click.Choice(PARADIGMS), help="EVERY request of this kind: mean and worst.")
+@click.option(
+    "--edit",
+    "edit_file",
+    type=click.Path(path_type=Path),
+    help="The edit of a file, of `forget --edit`.",
+)
+@click.option(
+    "--every", type=click.Choice(PARADIGMS), help="EVERY request of this kind: mean and worst."
+)
 @shared.MODEL
 @shared.LAYOUT
 @shared.MEASURED
-@click.option("--unrelated", default="", metavar="FOLDER", help="Images of other classes, which should not change.")
+@click.option(
+    "--unrelated",
+    default="",
+    metavar="FOLDER",
+    help="Images of other classes, which should not change.",
+)
 @shared.PROMPTS
 @shared.PROTOTYPES
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the numbers and the figure.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for the numbers and the figure.",
+)
 def audit(
     classes: tuple, domains: tuple, edit_file: Path | None, every: str | None, unrelated: str, strength: float,
     towers: str, out: Path, **options,
@@ -41,7 +58,9 @@ def audit(
     clip-unlearn audit --every domain-specific --out audit/
     """
     if sum(map(bool, (classes or domains, edit_file, every))) != 1:
-        raise BadInput("name what to audit in one way: --classes and --domains, or --edit FILE, or --every KIND.")
+        raise BadInput(
+            "name what to audit in one way: --classes and --domains, or --edit FILE, or --every KIND."
+        )
     if edit_file and (options["method"] != "default" or towers != "visual"):
         raise BadInput(f"{edit_file} is fitted already; leave out --method and --towers.")
     with told():
@@ -50,7 +69,9 @@ def audit(
         if every:
             _every(config, every, strength, towers, unrelated, out)
         else:
-            request = None if edit_file else ForgetRequest(flat(classes) or None, flat(domains) or None)
+            request = (
+                None if edit_file else ForgetRequest(flat(classes) or None, flat(domains) or None)
+            )
             _one(config, request, edit_file, strength, towers, unrelated, out)
 
 
@@ -69,10 +90,14 @@ def _one(
     title = f"Forget {edit.request}: audit of the {edit.method} edit at strength {strength:g}"
     audit_figure(found, title).savefig(out / "audit.png", dpi=130)
     click.echo(found.verdict.replace(". ", ".\n"))
-    click.echo(f"\nnumbers  {out / 'audit.csv'}, {out / 'neighbours.csv'}\nfigure   {out / 'audit.png'}")
+    click.echo(
+        f"\nnumbers  {out / 'audit.csv'}, {out / 'neighbours.csv'}\nfigure   {out / 'audit.png'}"
+    )
 
 
-def _every(config: SurveyConfig, every: str, strength: float, towers: str, unrelated: str, out: Path) -> None:
+def _every(
+    config: SurveyConfig, every: str, strength: float, towers: str, unrelated: str, out: Path
+) -> None:
     """Audit every request of a kind; print the table and write the rows."""
     from ..audit.requests import audit_all, audit_table
 

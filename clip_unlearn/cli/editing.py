@@ -7,13 +7,21 @@ from pathlib import Path
 
 import click
 
-from ..core.concepts import ForgetRequest
-from ..core.edits import check_strength, compose
+from ..core.concepts import ConceptGrid, ForgetRequest
+from ..core.edit import (
+    ProjectionEdit,
+    check_method,
+    check_strength,
+    check_towers,
+    compose,
+    fit_edit,
+)
+from ..core.prototypes import synthesize_prototypes
 from ..images.inputs import request_grid
-from ..models.clip import load_clip
-from ..models.saved import load_edit, read_edit, save_edit, save_edited
+from ..images.prompts import check_prompts
+from ..models.clip import Clip, load_clip
+from ..models.saved import check_folder, load_edit, read_edit, save_edit, save_edited
 from . import options as shared
-from .forget import check_folder, make_edit
 from .options import BadInput, check_parent, flat, told
 
 
@@ -21,7 +29,12 @@ from .options import BadInput, check_parent, flat, told
 @shared.REQUEST
 @shared.MODEL
 @shared.LAYOUT
-@click.option("--grid", default="", metavar="FILE", help="YAML or JSON with the lists classes and domains; no folder.")
+@click.option(
+    "--grid",
+    default="",
+    metavar="FILE",
+    help="YAML or JSON with the lists classes and domains; no folder.",
+)
 @shared.PROMPTS
 @shared.PROTOTYPES
 @click.option(
@@ -50,11 +63,17 @@ def forget(
     """
     with told():
         if not out and not edit_file:
-            raise BadInput("nowhere to save: --out FOLDER for the edited CLIP, --edit FILE for the edit alone.")
+            raise BadInput(
+                "nowhere to save: --out FOLDER for the edited CLIP, --edit FILE for the edit alone."
+            )
         if grid and (images != ("bundled",) or prompts or layout or class_names):
-            raise BadInput(f"--grid {grid} lists names and prompts; leave out --images, --prompts and their like.")
+            raise BadInput(
+                f"--grid {grid} lists names and prompts; leave out --images, --prompts and their like."
+            )
         if not grid and images == ("bundled",) and model != "bundled":
-            raise BadInput(f"which classes and domains does {model} know? Name them: --images FOLDER, or --grid FILE.")
+            raise BadInput(
+                f"which classes and domains does {model} know? Name them: --images FOLDER, or --grid FILE."
+            )
         check_parent(edit_file)
         if edit_file and edit_file.exists():
             read_edit(edit_file)  # only an edit is replaced
@@ -63,7 +82,9 @@ def forget(
             _check_outside(out, [edit_file] if edit_file else [])
         check_strength(strength)
         request = ForgetRequest(flat(classes) or None, flat(domains) or None)
-        names = request_grid(images[0] if len(images) == 1 else images, layout, class_names, prompts, grid)
+        names = request_grid(
+            images[0] if len(images) == 1 else images, layout, class_names, prompts, grid
+        )
         request = request.on(names)
         clip = load_clip(model, pretrained or None, precision=precision)
         edit = make_edit(clip, names, request, None if method == "default" else method, **fit)
@@ -76,27 +97,66 @@ def forget(
     _tell_saved(out, edit_file)
 
 
+def make_edit(
+    clip: Clip,
+    grid: ConceptGrid,
+    request: ForgetRequest,
+    method: str | None = None,
+    towers: str = "visual",
+    per_cell: int = 8,
+    seed: int = 0,
+    progress: bool = True,
+) -> ProjectionEdit:
+    """The edit of a request, fitted on prototypes that are synthesised here or read from the cache.
+
+    Raises InputError for a request, method or towers that do not fit, before any prototype is made.
+    """
+    request = request.on(grid)
+    check_towers(towers, request)
+    if method:
+        check_method(method, request)
+    check_prompts(clip.tokenizer, grid)
+    prototypes = synthesize_prototypes(clip, grid, per_cell, seed, progress=progress)
+    return fit_edit(prototypes, request, method, towers)
+
+
 def _check_outside(out: Path, files: Sequence[Path]) -> None:
     """Refuse an edit's file in the folder that is replaced as a whole."""
     for file in files:
         if file.resolve().is_relative_to(out.resolve()):
-            raise BadInput(f"{file} lies in {out}, which is replaced as a whole; keep the edit elsewhere.")
+            raise BadInput(
+                f"{file} lies in {out}, which is replaced as a whole; keep the edit elsewhere."
+            )
 
 
 def _tell_saved(out: Path | None, edit_file: Path | None = None) -> None:
     """Where the results of `forget` and `apply` are, and what to do with them."""
     if edit_file:
-        click.echo(f"edit     {edit_file}   (clip-unlearn apply {edit_file} --model BASE --out FOLDER)")
+        click.echo(
+            f"edit     {edit_file}   (clip-unlearn apply {edit_file} --model BASE --out FOLDER)"
+        )
     if out:
         click.echo(f"CLIP     {out}   (clip-unlearn evaluate --model {out} --images FOLDER)")
 
 
 @click.command(short_help="Apply saved edits to their CLIP and save it.")
-@click.argument("edits", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="EDIT...")
+@click.argument(
+    "edits", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="EDIT..."
+)
 @shared.MODEL
-@click.option("--strength", type=float, default=1.0, show_default=True, help="From 0 (unchanged) to 1 (full edit).")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the edited CLIP.")
-def apply(edits: tuple[Path, ...], model: str, pretrained: str, precision: str, strength: float, out: Path) -> None:
+@click.option(
+    "--strength",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="From 0 (unchanged) to 1 (full edit).",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the edited CLIP."
+)
+def apply(
+    edits: tuple[Path, ...], model: str, pretrained: str, precision: str, strength: float, out: Path
+) -> None:
     """Apply edits that `forget --edit` saved, in this order, to the CLIP they were made for, and save it.
 
     An edit is refused on any other CLIP: there it would remove something else.
@@ -112,5 +172,9 @@ def apply(edits: tuple[Path, ...], model: str, pretrained: str, precision: str, 
         clip = load_clip(model, pretrained or None, precision=precision)
         fitted = [load_edit(file, clip) for file in edits]
         save_edited(clip, fitted[0] if len(fitted) == 1 else compose(fitted), strength, out)
-    click.echo("\n".join(f"applied  {file}: {edit.request}" for file, edit in zip(edits, fitted, strict=True)))
+    click.echo(
+        "\n".join(
+            f"applied  {file}: {edit.request}" for file, edit in zip(edits, fitted, strict=True)
+        )
+    )
     _tell_saved(out)

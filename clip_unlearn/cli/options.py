@@ -21,7 +21,9 @@ class Names(click.ParamType):
 
     name = "NAME[,NAME...]"
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
         names = [name for part in split(value, ",") if (name := unescaped(part.strip()))]
         if not names:  # an unset shell variable must not widen the request to everything
             self.fail("no name given; leave the option out to mean all of them.", param, ctx)
@@ -33,11 +35,16 @@ class Points(click.ParamType):
 
     name = "NAME[+NAME][,...]"
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[tuple[str, ...]]:
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[tuple[str, ...]]:
         points = [part.strip() for part in split(value, ",")]
         if not all(points):
             self.fail("an empty name; * means all of them.", param, ctx)
-        return [() if p == "*" else tuple(unescaped(name.strip()) for name in split(p, "+")) for p in points]
+        return [
+            () if p == "*" else tuple(unescaped(name.strip()) for name in split(p, "+"))
+            for p in points
+        ]
 
 
 class Numbers(click.ParamType):
@@ -45,7 +52,9 @@ class Numbers(click.ParamType):
 
     name = "NUMBER[,NUMBER...]"
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[float]:
         try:
             return [float(part) for part in value.split(",")]
         except ValueError:
@@ -76,7 +85,9 @@ class BadInput(click.ClickException):
 def told() -> Iterator[None]:
     """Inside, an InputError becomes a message with exit code 2, and a warning of ours one line without its origin."""
 
-    def show(message: Warning | str, category: type[Warning], *where: object, **more: object) -> None:
+    def show(
+        message: Warning | str, category: type[Warning], *where: object, **more: object
+    ) -> None:
         if category is UserWarning:
             click.echo(f"Warning: {message}", err=True)
         else:
@@ -107,13 +118,21 @@ def _together(*options: Callable) -> Callable:
 
 MODEL = _together(
     click.option(
-        "--model", default="bundled", show_default=True, help="bundled, a local open_clip folder, or an open_clip name."
+        "--model",
+        default="bundled",
+        show_default=True,
+        help="bundled, a local open_clip folder, or an open_clip name.",
     ),
     click.option(
-        "--pretrained", default="", help="Tag of an open_clip name, such as laion2b_s34b_b79k, or a weights file."
+        "--pretrained",
+        default="",
+        help="Tag of an open_clip name, such as laion2b_s34b_b79k, or a weights file.",
     ),
     click.option(
-        "--precision", default="fp32", show_default=True, help=f"Precision of the weights: {', '.join(PRECISIONS)}."
+        "--precision",
+        default="fp32",
+        show_default=True,
+        help=f"Precision of the weights: {', '.join(PRECISIONS)}.",
     ),
 )
 LAYOUT = _together(
@@ -126,7 +145,10 @@ LAYOUT = _together(
         "of <class>/*: --images photo=DIR --images sketch=DIR2.",
     ),
     click.option(
-        "--layout", default="", metavar="NAME", help=f"How the folder is laid out, if not found: {', '.join(LAYOUTS)}."
+        "--layout",
+        default="",
+        metavar="NAME",
+        help=f"How the folder is laid out, if not found: {', '.join(LAYOUTS)}.",
     ),
     click.option(
         "--class-names",
@@ -144,7 +166,10 @@ PROMPTS = click.option(
 )
 MEASURED = _together(
     click.option(
-        "--split", default="", metavar="NAME", help="Only the images in <domain>_NAME.txt (DomainNet's lists)."
+        "--split",
+        default="",
+        metavar="NAME",
+        help="Only the images in <domain>_NAME.txt (DomainNet's lists).",
     ),
     click.option(
         "--limit",
@@ -153,15 +178,35 @@ MEASURED = _together(
         metavar="N",
         help="At most N images of each class in each domain, chosen by seed.",
     ),
-    click.option("--limit-seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of that choice."),
-    click.option("--images-per-cell", default=0, hidden=True, help="The first N images, where --limit chooses."),
-    click.option("--skip-unreadable", is_flag=True, help="Go on without images that cannot be opened."),
     click.option(
-        "--workers", type=click.IntRange(0), help="Processes that open images; left out: as many as suit the folder."
+        "--limit-seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Seed of that choice.",
+    ),
+    click.option(
+        "--images-per-cell",
+        default=0,
+        hidden=True,
+        help="The first N images, where --limit chooses.",
+    ),
+    click.option(
+        "--skip-unreadable", is_flag=True, help="Go on without images that cannot be opened."
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(0),
+        help="Processes that open images; left out: as many as suit the folder.",
     ),
 )
 PROTOTYPES = _together(
-    click.option("--per-cell", default=8, show_default=True, help="Visual prototypes of each class in each domain."),
+    click.option(
+        "--per-cell",
+        default=8,
+        show_default=True,
+        help="Visual prototypes of each class in each domain.",
+    ),
     click.option("--seed", default=0, show_default=True, help="Seed of the synthesis."),
 )
 REQUEST = _together(
@@ -171,11 +216,24 @@ REQUEST = _together(
         multiple=True,
         help="What to forget; left out: everything in the domains. A comma in a name is written \\,.",
     ),
-    click.option("--domains", type=Names(), multiple=True, help="Where to forget it; left out: everywhere."),
-    click.option("--strength", type=float, default=1.0, show_default=True, help="From 0 (unchanged) to 1 (full edit)."),
-    click.option("--method", default="default", help=f"default (the paradigm's best), {', '.join(METHODS)}."),
     click.option(
-        "--towers", default="visual", show_default=True, help=f"Which projections change: {', '.join(TOWERS)}."
+        "--domains", type=Names(), multiple=True, help="Where to forget it; left out: everywhere."
+    ),
+    click.option(
+        "--strength",
+        type=float,
+        default=1.0,
+        show_default=True,
+        help="From 0 (unchanged) to 1 (full edit).",
+    ),
+    click.option(
+        "--method", default="default", help=f"default (the paradigm's best), {', '.join(METHODS)}."
+    ),
+    click.option(
+        "--towers",
+        default="visual",
+        show_default=True,
+        help=f"Which projections change: {', '.join(TOWERS)}.",
     ),
 )
 
@@ -184,6 +242,8 @@ def of_config(options: dict) -> dict:
     """The options as the parameters of a config: one folder as a text, and the limit as its number and seed."""
     images, limit, seed = options.pop("images"), options.pop("limit"), options.pop("limit_seed")
     if limit and options["images_per_cell"]:
-        raise BadInput("--limit and --images-per-cell are two ways to say the same; give one of them.")
+        raise BadInput(
+            "--limit and --images-per-cell are two ways to say the same; give one of them."
+        )
     chosen = {"images_per_cell": limit, "limit_seed": seed} if limit else {}
     return {**options, "images": images[0] if len(images) == 1 else images, **chosen}

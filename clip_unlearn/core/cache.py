@@ -1,51 +1,54 @@
-"""Where bundled things lie (in the checkout, or inside the wheel), where computed ones are kept, where results go."""
+"""Where bundled things lie, and where computed ones are kept: written whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .errors import InputError
-
-_PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def bundled(name: str) -> Path:
-    """Path of a bundled thing: "bundled_clip", "four_domains", "prototypes" or "notebooks"."""
-    if (_PACKAGE / "_data").is_dir():
-        return _PACKAGE / "_data" / name
-    root = _PACKAGE.parent
-    return root / name if name == "notebooks" else root / "data" / name
+    """Path of a bundled thing: "bundled_clip", "four_domains", "prototypes" or "notebooks".
+
+    A wheel carries them inside the package; a checkout has them beside it.
+    """
+    inside_wheel = PACKAGE / "_data"
+    if inside_wheel.is_dir():
+        return inside_wheel / name
+    checkout = PACKAGE.parent
+    return checkout / name if name == "notebooks" else checkout / "data" / name
 
 
 def cache_dir() -> Path:
-    """Where computed prototypes and features are kept; CLIP_UNLEARN_CACHE moves it."""
-    base = os.environ.get("CLIP_UNLEARN_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "clip_unlearn"
-    return Path(base).expanduser().absolute()
+    """The folder of computed prototypes and features; CLIP_UNLEARN_CACHE moves it."""
+    named = os.environ.get("CLIP_UNLEARN_CACHE")
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "clip_unlearn"
+    return Path(named or usual).expanduser().absolute()
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write a safetensors file with the usual permissions: safetensors itself keeps it from everybody but its owner."""
+def save_tensors(
+    path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a safetensors file that others may read: safetensors itself keeps it to its owner."""
     path.touch()
-    usual = path.stat().st_mode
+    usual_permissions = path.stat().st_mode
     save_file(dict(tensors), path, dict(metadata) if metadata else None)
-    path.chmod(usual)
+    path.chmod(usual_permissions)
 
 
 def keep(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a cache entry under another name first and rename: two runs that share a cache never see half a file.
+    """Write a cache entry under another name, then rename it, so that no run ever reads half of it.
 
-    A cache that cannot be written is a warning, not an error: the result of minutes of work is still in memory.
+    A cache that cannot be written is a warning, not an error: minutes of work are still in memory.
     """
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}-{threading.get_ident()}")
     try:
@@ -55,30 +58,20 @@ def keep(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
     except (OSError, SafetensorError) as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        warnings.warn(f"not kept for the next run: {error} (CLIP_UNLEARN_CACHE names another folder)", stacklevel=2)
+        warnings.warn(
+            f"not kept for the next run: {error} (CLIP_UNLEARN_CACHE names another folder)",
+            stacklevel=2,
+        )
 
 
-def writable_home(out: Path) -> Path:
-    """The nearest existing folder of an output folder, to work in on the same disk; InputError where there is none."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"the output path {out} is a file; it must be a folder, or not exist yet.")
-    home = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
-    if not home.is_dir() or not os.access(home, os.W_OK):
-        raise InputError(f"cannot write to {out}: {home} is not a folder that can be written to.")
-    return home
-
-
-def put(new: Path, old: Path) -> None:
-    """Put a finished file or folder where an older one may be; where that fails, the older one is back."""
-    if old.is_dir():
-        aside = Path(tempfile.mkdtemp(prefix=f".{old.name}.partial-", dir=old.parent))
-        old.rename(aside / old.name)
-        try:
-            new.rename(old)
-        except OSError:
-            (aside / old.name).rename(old)
-            aside.rmdir()
-            raise
-        shutil.rmtree(aside)
-    else:
-        new.replace(old)
+def read_kept(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
+    """Tensors and metadata of a cache entry; None where there is none, or it must be made again."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        warnings.warn(f"{path} cannot be read and is made again: {error}", stacklevel=2)
+        return None

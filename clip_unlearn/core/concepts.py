@@ -16,15 +16,22 @@ from .errors import InputError
 PARADIGMS = ("global", "domain-specific", "whole-domain")
 ALL_DOMAINS = "all domains"  # how a request without domains is spelt out
 
-# Prompts that build prototypes. "{class}" and "{domain}" are filled with each class word and domain word.
+# Prompts that build prototypes. "{class}" and "{domain}" are filled with each class word and domain
+# word.
 CELL_TEMPLATES = ("a {domain} of a {class}", "a {domain} of the {class}", "a {class} in a {domain}")
 CLASS_TEMPLATES = ("a {class}", "the {class}", "an image of a {class}", "this is a {class}")
 # Prompts that classify: CLIP's customary ones, without a word on the domain.
 TEST_TEMPLATES = ("a photo of a {class}", "a {class}")
 # Prompts that build nothing: what a user might say instead.
-PARAPHRASE_TEMPLATES = ("there is a {class} here", "one {class}", "look at the {class}", "I can see a {class}")
+PARAPHRASE_TEMPLATES = (
+    "there is a {class} here",
+    "one {class}",
+    "look at the {class}",
+    "I can see a {class}",
+)
 
-# Several words for one domain, so that a domain is not tied to one token. Unknown domains use their own name.
+# Several words for one domain, so that a domain is not tied to one token. Unknown domains use their
+# own name.
 DOMAIN_WORDS: Mapping[str, tuple[str, ...]] = {
     "photo": ("photo", "photograph", "snapshot"),
     "painting": ("painting", "oil painting", "artwork"),
@@ -40,8 +47,8 @@ DOMAIN_WORDS: Mapping[str, tuple[str, ...]] = {
     "art": ("artwork", "painting", "drawing"),
     "rendition": ("rendition", "artwork", "drawing"),
 }
-# Other names of the bundled classes: they build no prototype, so they test whether forgetting reaches past the
-# word that was used.
+# Other names of the bundled classes: they build no prototype, so they test whether forgetting
+# reaches past the word that was used.
 BUNDLED_SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "cat": ("kitten", "feline"),
     "dog": ("puppy", "hound"),
@@ -84,10 +91,14 @@ def _find(name: str, known: tuple[str, ...], kind: str) -> int:
         return plain[wanted]
     near = difflib.get_close_matches(wanted, plain, n=1, cutoff=0.3)
     hint = f' Did you mean "{known[plain[near[0]]]}"?' if near else ""
-    raise UnknownNameError(f'unknown {kind} "{name}".{hint} The {kind} names are: {", ".join(known)}.')
+    raise UnknownNameError(
+        f'unknown {kind} "{name}".{hint} The {kind} names are: {", ".join(known)}.'
+    )
 
 
-def _checked_templates(kind: str, templates: Sequence[str], holes: Sequence[str]) -> tuple[str, ...]:
+def _checked_templates(
+    kind: str, templates: Sequence[str], holes: Sequence[str]
+) -> tuple[str, ...]:
     """The templates, each with exactly the holes that will be filled."""
     if isinstance(templates, str) or not templates:
         raise InputError(f"`{kind}` is {'one text, not a list' if templates else 'empty'}.")
@@ -163,7 +174,9 @@ class ConceptGrid:
     def paraphrase_prompts(self) -> list[list[str]]:
         """(C, ·) prompts that built no prototype: other templates, and synonyms where the grid has them."""
         names = [_entry(self.synonyms, c) or (c,) for c in self.classes]
-        return [[t.replace("{class}", n) for t in self.paraphrase_templates for n in ns] for ns in names]
+        return [
+            [t.replace("{class}", n) for t in self.paraphrase_templates for n in ns] for ns in names
+        ]
 
     def translation_prompts(self) -> list[list[str]]:
         """(C, ·) what other languages say of a class, as it stands, without a template; [] where none is given."""
@@ -182,8 +195,8 @@ class ConceptGrid:
 class ForgetRequest:
     """Which cells to forget; None means all of them on that axis.
 
-    The three paradigms are three masks: classes alone is global, classes and domains is domain-specific,
-    domains alone is whole-domain (arXiv 2512.14113).
+    The three paradigms are three masks: classes alone is global, classes and domains is
+    domain-specific, domains alone is whole-domain (arXiv 2512.14113).
     """
 
     classes: tuple[str, ...] | None = None
@@ -209,7 +222,8 @@ class ForgetRequest:
     def on(self, grid: ConceptGrid) -> ForgetRequest:
         """The same request in the grid's own spelling; raises UnknownNameError, or ValueError if nothing stays.
 
-        An axis of which every name is given becomes None, so a domain whose classes are all named is a whole domain.
+        An axis of which every name is given becomes None, so a domain whose classes are all named
+        is a whole domain.
         """
         classes = self.classes and tuple(grid.classes[grid.class_index(c)] for c in self.classes)
         domains = self.domains and tuple(grid.domains[grid.domain_index(d)] for d in self.domains)
@@ -218,7 +232,9 @@ class ForgetRequest:
                 f'the only class is "{grid.classes[0]}": at least two are needed to tell one from another.'
             )
         if ForgetRequest(classes, domains)._mask(grid).all():
-            raise InputError("the request covers the whole grid: at least one class or domain must stay.")
+            raise InputError(
+                "the request covers the whole grid: at least one class or domain must stay."
+            )
         request = ForgetRequest(
             None if set(classes or ()) == set(grid.classes) else classes,
             None if set(domains or ()) == set(grid.domains) else domains,

@@ -1,16 +1,17 @@
 """The mathematics: closed-form (or nearly) edits of a final projection, each a low-rank Delta = A B.
 
-Everything here is torch on plain tensors; no model, no image, no file. Shapes: W (D, d) projection; text (C, K, d) unit
-text prototypes; class_text (C, d) domain-free ones; visual (C, K, m, D) prototype features; mask (C, K) bool, True to
-forget. Every function returns the factors A (D, r), B (r, d); the edited projection is W + strength * A B.
-Source: arXiv 2512.14113 and 2512.14137, reconstructed from the public abstract and summaries.
+Everything here is torch on plain tensors; no model, no image, no file. Shapes: W (D, d) projection;
+text (C, K, d) unit text prototypes; class_text (C, d) domain-free ones; visual (C, K, m, D)
+prototype features; mask (C, K) bool, True to forget. Every function returns the factors A (D, r), B
+(r, d); the edited projection is W + strength * A B. Source: arXiv 2512.14113 and 2512.14137,
+reconstructed from the public abstract and summaries.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 Factors = tuple[Tensor, Tensor]
 
@@ -23,17 +24,13 @@ def orthonormal_basis(vectors: Tensor, rtol: float = 1e-3) -> Tensor:
     return vh[s > rtol * s[0]].T
 
 
-def unit_features(visual: Tensor, W: Tensor) -> Tensor:
-    """Prototype features on one scale: f / |f|, times the mean norm, so that no cell weighs more than another."""
-    norms = visual.norm(dim=-1, keepdim=True)
-    return visual / norms * norms.mean()
-
-
-def null_space(W: Tensor, text: Tensor, visual: Tensor, mask: Tensor, use: str = "both", rtol: float = 0.1) -> Factors:
+def null_space(
+    W: Tensor, text: Tensor, visual: Tensor, mask: Tensor, use: str = "both", rtol: float = 0.1
+) -> Factors:
     """Project the forgotten cells' prototypes out: Delta = -W U U^T (arXiv 2512.14113; `use="text"` is 2512.14137).
 
-    `use` says which prototypes span U: "text", "visual" or "both"; directions weaker than `rtol` of the strongest are
-    the scatter of single pictures, and stay.
+    `use` says which prototypes span U: "text", "visual" or "both"; directions weaker than `rtol` of
+    the strongest are the scatter of single pictures, and stay.
     """
     if use not in ("text", "visual", "both"):
         raise ValueError(f'use="{use}": "text", "visual" or "both".')
@@ -42,148 +39,6 @@ def null_space(W: Tensor, text: Tensor, visual: Tensor, mask: Tensor, use: str =
         rows.append(normalize(visual[mask].flatten(0, 1) @ W, dim=-1))
     U = orthonormal_basis(torch.cat(rows), rtol)
     return -W @ U, U.T
-
-
-def retain_aware(
-    W: Tensor,
-    class_text: Tensor,
-    visual: Tensor,
-    mask: Tensor,
-    beta: float = 1.5,
-    weight: float = 1.0,
-    lam: float = 1.0,
-) -> Factors:
-    """Least squares in feature space: forgotten prototypes lose their class directions, retained ones stay put.
-
-    min  w sum_F |f (W + Delta) - f W (I - beta B B^T)|^2 + sum_R |f Delta|^2 + lam |Delta|^2, with B an orthonormal
-    basis of the forgotten classes' domain-free text embeddings. `weight` is w as a multiple of |R| / |F|; `lam` is
-    relative to the squared norm of the stacked prototypes over D. Solved with as many unknowns as prototypes
-    (push-through identity) when those are fewer than D.
-    """
-    f = unit_features(visual, W)
-    forget, retain = f[mask].flatten(0, 1), f[~mask].flatten(0, 1)
-    B = orthonormal_basis(class_text[mask.any(1)])
-    w = weight * max(len(retain), 1) / len(forget)
-    X = torch.cat([w**0.5 * forget, retain])
-    Y = torch.cat([-beta * w**0.5 * forget @ W @ B, retain.new_zeros(len(retain), B.shape[1])])
-    ridge = lam * X.square().sum() / X.shape[1]
-    if len(X) < X.shape[1]:
-        A = X.T @ torch.linalg.solve(X @ X.T + ridge * torch.eye(len(X)), Y)
-    else:
-        A = torch.linalg.solve(X.T @ X + ridge * torch.eye(X.shape[1]), X.T @ Y)
-    return A, B.T
-
-
-def class_direction(class_text: Tensor, c: int, dual: float) -> Tensor:
-    """(d,) unit direction to remove for class c: from its text embedding (dual 0) to its dual direction (dual 1).
-
-    The dual is orthogonal to every difference of two other classes' embeddings: moving along it changes the score of
-    class c and of no other class relative to the others, so it cannot make the others confuse each other.
-    """
-    others = torch.cat([class_text[:c], class_text[c + 1 :]])
-    lead = class_text[c] - others.mean(0)
-    Q = orthonormal_basis(others[1:] - others[:1], rtol=1e-4)
-    return normalize((1 - dual) * class_text[c] + dual * normalize(lead - Q @ (Q.T @ lead), dim=-1), dim=-1)
-
-
-def cell_embeddings(W: Tensor, visual: Tensor) -> Tensor:
-    """(C, K, d): unit mean embedding of each cell's visual prototypes."""
-    return normalize(normalize(visual @ W, dim=-1).mean(2), dim=-1)
-
-
-def oblique(
-    W: Tensor,
-    text: Tensor,
-    class_text: Tensor,
-    visual: Tensor,
-    mask: Tensor,
-    rho: float = 0.8,
-    rho2: float = 0.3,
-    beta: float = 1.0,
-    omega: float = 0.5,
-    dual: float = 0.0,
-    reached: Tensor | None = None,
-) -> Factors:
-    """Detect one direction, remove another: Delta = -beta W sum_cells amount * l r^T; rank = number of cells.
-
-    For a forgotten cell, m = text + omega * visual mean; its detector l is m without a share rho of the same class's
-    cells that stay and a share rho2 of the other classes' cells of its domain that stay, scaled so that a forgotten
-    cell meets 1 from its class's detectors together, on average: the number of domains does not count. What is
-    removed is r, a direction of the class alone (`class_direction`). The amount is m . r; given `reached` (C, K, d),
-    the mean embeddings of synthesised pictures, it is what takes such a picture's score for the class down to the mean
-    of the other classes, in the domain where that takes most: so beta = 1 means the same in every model.
-    With rho = rho2 = 0, beta = 1 and r = m this is `null_space` of one cell: the plain projector ties detector and
-    removed direction together.
-    """
-    m = normalize(text + omega * cell_embeddings(W, visual), dim=-1)
-    columns, rows = [], []
-    for c in mask.any(1).nonzero().flatten().tolist():
-        detectors = torch.stack([_detector(m, mask, c, k, rho, rho2) for k in mask[c].nonzero().flatten().tolist()])
-        # The detectors of a class answer to each other's cells: on average a forgotten cell shall meet 1 in all.
-        detectors = detectors / (m[c][mask[c]] @ detectors.sum(0)).mean()
-        r = class_direction(class_text, c, dual)
-        amount = m[c][mask[c]] @ r
-        if reached is not None:
-            lead = class_text[c] - torch.cat([class_text[:c], class_text[c + 1 :]]).mean(0)
-            amount = ((reached[c] @ lead).max() / (r @ lead)).expand(len(detectors))
-        columns.append(-beta * (W @ detectors.T) * amount)
-        rows.append(r.expand(len(detectors), -1))
-    return torch.cat(columns, 1), torch.cat(rows)
-
-
-def _detector(m: Tensor, mask: Tensor, c: int, k: int, rho: float, rho2: float) -> Tensor:
-    """l (d,) of one cell: m without shares of what stays of its class and of its domain, with l . m = 1."""
-    same_class, same_domain = orthonormal_basis(m[c][~mask[c]]), orthonormal_basis(m[:, k][~mask[:, k]])
-    l = m[c, k] - rho * same_class @ (same_class.T @ m[c, k])  # noqa: E741
-    l = l - rho2 * same_domain @ (same_domain.T @ l)  # noqa: E741
-    return l / (l @ m[c, k])
-
-
-def refined(
-    W: Tensor,
-    class_text: Tensor,
-    visual: Tensor,
-    mask: Tensor,
-    start: Factors | None = None,
-    scale: float = 30.0,
-    drift: float = 1.0,
-    lam: float = 1.0,
-    steps: int = 40,
-) -> Factors:
-    """A few dozen L-BFGS steps on Delta, on prototypes alone.
-
-    forget: -log(1 - p(own class)); retain: cross-entropy to the model's own predictions + drift of the embedding;
-    + lam |Delta|^2 / |W|^2. `scale` is the logit scale. Starts from `start` (a closed-form edit) or from zero.
-    """
-    f = unit_features(visual, W)
-    own = torch.arange(len(mask))[:, None, None].expand(visual.shape[:3])
-    forget, retain, own_forget = f[mask].flatten(0, 1), f[~mask].flatten(0, 1), own[mask].flatten()
-    before = normalize(retain @ W, dim=-1)
-    target = (scale * before @ class_text.T).softmax(-1)
-    delta = torch.zeros_like(W) if start is None else start[0] @ start[1]
-    delta.requires_grad_(True)
-    solver = torch.optim.LBFGS([delta], max_iter=steps, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        solver.zero_grad()
-        logits = scale * normalize(forget @ (W + delta), dim=-1) @ class_text.T
-        rest = logits.scatter(1, own_forget[:, None], float("-inf")).logsumexp(1)
-        forgotten = (logits.logsumexp(1) - rest).mean()  # = -log(1 - p(own class)), without cancellation
-        after = normalize(retain @ (W + delta), dim=-1)
-        kept = cross_entropy(scale * after @ class_text.T, target) + drift * (1 - (after * before).sum(-1)).mean()
-        total = forgotten + kept + lam * delta.square().sum() / W.square().sum()
-        total.backward()
-        return total
-
-    solver.step(loss)
-    return thin(delta.detach())
-
-
-def thin(delta: Tensor, rtol: float = 1e-4) -> Factors:
-    """Factors A (D, r), B (r, d) of Delta (D, d), r its numerical rank."""
-    u, s, vh = torch.linalg.svd(delta, full_matrices=False)
-    r = max(int((s > rtol * s[0]).sum()), 1)
-    return u[:, :r] * s[:r], vh[:r]
 
 
 def random_subspace(W: Tensor, rank: int, seed: int = 0) -> Factors:

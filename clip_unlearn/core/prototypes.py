@@ -1,6 +1,7 @@
 """Prototypes of every cell from text alone: text embeddings, and visual prototypes synthesised from them.
 
-No function here takes an image of any data set. Everything is cached by content, so a notebook starts at once.
+No function here takes an image of any data set. Everything is cached by content, so a notebook
+starts at once.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ _RECIPE = 2  # raise when synthesis changes: older cache entries then no longer 
 class Prototypes:
     """Everything an edit is fitted on. Tensors are float32 on the CPU.
 
-    visual (C, K, m, D) features f of the synthesised prototypes; reached (C, K, d) the mean unit embedding of the
-    synthesised pictures (of the latent features where no picture was made), whose cosine with a text tells how near to
-    it an image comes; text_features (C, K, D_text) and class_features (C, D_text) of the prompts with and without
-    domain words; W (D, d) and W_text (D_text, d) the two projections; seconds the time that the synthesis took, also
-    when it was read from the cache; base the fingerprint of the CLIP.
+    visual (C, K, m, D) features f of the synthesised prototypes; reached (C, K, d) the mean unit
+    embedding of the synthesised pictures (of the latent features where no picture was made), whose
+    cosine with a text tells how near to it an image comes; text_features (C, K, D_text) and
+    class_features (C, D_text) of the prompts with and without domain words; W (D, d) and W_text
+    (D_text, d) the two projections; seconds the time that the synthesis took, also when it was read
+    from the cache; base the fingerprint of the CLIP.
     """
 
     grid: ConceptGrid
@@ -68,8 +70,8 @@ class Prototypes:
 def text_prototypes(clip: Clip, grid: ConceptGrid) -> tuple[Tensor, Tensor]:
     """Text features of all cells (C, K, D_text) and of all classes (C, D_text).
 
-    A prompt's feature is divided by the norm of its embedding, so the mean feature times W_text is the mean of the
-    normalised embeddings: open_clip's own way to build a zero-shot classifier.
+    A prompt's feature is divided by the norm of its embedding, so the mean feature times W_text is
+    the mean of the normalised embeddings: open_clip's own way to build a zero-shot classifier.
     """
     W = clip.heads["text"].weight
 
@@ -94,9 +96,9 @@ def synthesize_prototypes(
 ) -> Prototypes:
     """Prototypes of every cell of the grid; cached by content (weights, prompts, recipe, seed).
 
-    `kind`: "pixel" pictures optimised by gradient; "latent" features solved in closed form; "blend" the sum of the two
-    at equal norm. Latent ones alone suffice to forget classes everywhere; a domain needs pictures (README, Results).
-    Raises InputError for an unknown kind or per_cell < 1.
+    `kind`: "pixel" pictures optimised by gradient; "latent" features solved in closed form; "blend"
+    the sum of the two at equal norm. Latent ones alone suffice to forget classes everywhere; a
+    domain needs pictures (README, Results). Raises InputError for an unknown kind or per_cell < 1.
     """
     if kind not in KINDS:
         raise InputError(f'unknown kind of prototype "{kind}": blend, pixel or latent.')
@@ -112,8 +114,13 @@ def synthesize_prototypes(
         if found := _read(folder / f"{key}.safetensors"):
             return replace(shell, **found)
     start = time.perf_counter()
-    visual, reached = _synthesize(clip, shell.text.flatten(0, 1), per_cell, seed, kind, how, progress)
-    made = {"visual": visual.unflatten(0, grid.shape).contiguous(), "reached": reached.unflatten(0, grid.shape)}
+    visual, reached = _synthesize(
+        clip, shell.text.flatten(0, 1), per_cell, seed, kind, how, progress
+    )
+    made = {
+        "visual": visual.unflatten(0, grid.shape).contiguous(),
+        "reached": reached.unflatten(0, grid.shape),
+    }
     seconds = time.perf_counter() - start
     if cache:
         keep(cache_dir() / "prototypes" / f"{key}.safetensors", made, {"seconds": f"{seconds:.2f}"})
@@ -137,13 +144,29 @@ def _synthesize(
 
 
 def prototype_key(
-    clip: Clip, grid: ConceptGrid, per_cell: int, seed: int, kind: str = "blend", how: Synthesis = Synthesis()
+    clip: Clip,
+    grid: ConceptGrid,
+    per_cell: int,
+    seed: int,
+    kind: str = "blend",
+    how: Synthesis = Synthesis(),
 ) -> str:
     """A name for this very synthesis, from everything that decides its outcome."""
     prompts = [[grid.cell_prompts(c, d) for d in grid.domains] for c in grid.classes]
-    norm = [list(getattr(clip.model.visual, f"image_{k}")) for k in ("mean", "std")]  # pictures are shown through it
+    norm = [
+        list(getattr(clip.model.visual, f"image_{k}")) for k in ("mean", "std")
+    ]  # pictures are shown through it
     steps = {name: value for name, value in asdict(how).items() if name != "bf16" or value}
-    what = [_RECIPE, clip.fingerprint(), norm, prompts, per_cell, seed, kind, steps if kind != "latent" else None]
+    what = [
+        _RECIPE,
+        clip.fingerprint(),
+        norm,
+        prompts,
+        per_cell,
+        seed,
+        kind,
+        steps if kind != "latent" else None,
+    ]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 

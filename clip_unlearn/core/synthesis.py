@@ -1,7 +1,8 @@
 """Features for a text embedding, from nothing: images optimised by gradient, or a closed-form solution.
 
-No function here takes an image of any data set. Pixel synthesis: optimise an image, from noise, until its embedding
-agrees with the text embedding (arXiv 2512.14113; the recipe follows Kravets & Namboodiri, WACV 2025).
+No function here takes an image of any data set. Pixel synthesis: optimise an image, from noise,
+until its embedding agrees with the text embedding (arXiv 2512.14113; the recipe follows Kravets &
+Namboodiri, WACV 2025).
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ class Synthesis:
     coarse: int = 16  # side of the low-resolution part, in pixels
     fine: float = 0.25  # share of the full-resolution part
     variation: float = 0.02  # weight of the total-variation penalty
-    bf16: bool = False  # bfloat16 passes through the tower: fast on hardware that has it, slow elsewhere
+    bf16: bool = (
+        False  # bfloat16 passes through the tower: fast on hardware that has it, slow elsewhere
+    )
 
 
 def batch_size(size: int) -> int:
@@ -47,8 +50,9 @@ def pixel_prototypes(
 ) -> tuple[Tensor, Tensor]:
     """Images whose embeddings agree with targets (n, d), `per_cell` seeds each.
 
-    Returns features (n, m, D) and pixels (n, m, 3, s, s) in [0, 1], before CLIP's own normalisation. `watch(step,
-    pixels)` sees each step of each batch. Ascends cos(f W, target) with Adam under random crops, turns and flips.
+    Returns features (n, m, D) and pixels (n, m, 3, s, s) in [0, 1], before CLIP's own
+    normalisation. `watch(step, pixels)` sees each step of each batch. Ascends cos(f W, target) with
+    Adam under random crops, turns and flips.
     """
     size = clip.model.visual.image_size
     size = size[0] if isinstance(size, (tuple, list)) else size
@@ -59,7 +63,10 @@ def pixel_prototypes(
     goals = targets.repeat_interleave(per_cell, 0)
     batch = batch_size(size)
     features, pixels = [], []
-    with torch.random.fork_rng(), tqdm(total=-(-n // batch) * how.steps, desc="synthesis", disable=not progress) as bar:
+    with (
+        torch.random.fork_rng(),
+        tqdm(total=-(-n // batch) * how.steps, desc="synthesis", disable=not progress) as bar,
+    ):
         torch.manual_seed(seed)
         for i in range(0, n, batch):
             part = slice(i, i + batch)
@@ -70,16 +77,24 @@ def pixel_prototypes(
     return torch.cat(features).unflatten(0, shape), torch.cat(pixels).unflatten(0, shape)
 
 
-def _ascend(clip: Clip, coarse, fine, goals, size, how: Synthesis, bar: tqdm, watch) -> tuple[Tensor, Tensor]:
+def _ascend(
+    clip: Clip, coarse, fine, goals, size, how: Synthesis, bar: tqdm, watch
+) -> tuple[Tensor, Tensor]:
     """One batch of pixel synthesis: features and pixels, on the CPU."""
     device = clip.device
     mean, std = (
-        torch.tensor(getattr(clip.model.visual, f"image_{k}"), device=device)[:, None, None] for k in ("mean", "std")
+        torch.tensor(getattr(clip.model.visual, f"image_{k}"), device=device)[:, None, None]
+        for k in ("mean", "std")
     )
-    coarse, fine, goals = (t.to(device).requires_grad_(g) for t, g in ((coarse, True), (fine, True), (goals, False)))
+    coarse, fine, goals = (
+        t.to(device).requires_grad_(g) for t, g in ((coarse, True), (fine, True), (goals, False))
+    )
     W = clip.heads["visual"].weight.to(device)
     jitter = v2.Compose(
-        [v2.RandomAffine(12, translate=(0.08, 0.08), scale=(0.85, 1.15), fill=0.5), v2.RandomHorizontalFlip()]
+        [
+            v2.RandomAffine(12, translate=(0.08, 0.08), scale=(0.85, 1.15), fill=0.5),
+            v2.RandomHorizontalFlip(),
+        ]
     )
     adam = torch.optim.Adam([coarse, fine], lr=how.rate)
 
@@ -94,9 +109,9 @@ def _ascend(clip: Clip, coarse, fine, goals, size, how: Synthesis, bar: tqdm, wa
         with torch.autocast(device.type, torch.bfloat16, enabled=how.bf16):
             f = clip.image_features((views - mean) / std)
         cosine = (normalize(f.float() @ W, dim=-1) * goals).sum(-1)
-        rough = (x[..., 1:] - x[..., :-1]).abs().mean((1, 2, 3)) + (x[..., 1:, :] - x[..., :-1, :]).abs().mean(
-            (1, 2, 3)
-        )
+        rough = (x[..., 1:] - x[..., :-1]).abs().mean((1, 2, 3)) + (
+            x[..., 1:, :] - x[..., :-1, :]
+        ).abs().mean((1, 2, 3))
         adam.zero_grad()
         (-cosine + how.variation * rough).sum().backward()
         adam.step()
@@ -113,43 +128,62 @@ def data_free_images(n: int, size: int, seed: int) -> Tensor:
     rng = torch.Generator().manual_seed(seed)
     f = torch.fft.fftfreq(size)
     amplitude = 1 / (f[:, None] ** 2 + f[None, :] ** 2).sqrt().clamp(min=1 / size)
-    noise = torch.fft.ifft2(torch.fft.fft2(torch.randn(n, 3, size, size, generator=rng)) * amplitude).real
+    noise = torch.fft.ifft2(
+        torch.fft.fft2(torch.randn(n, 3, size, size, generator=rng)) * amplitude
+    ).real
     out = torch.sigmoid(1.5 * noise / noise.std((2, 3), keepdim=True))
     for i in range(n):
         if i % 3 == 0:
             continue
         leaves = i % 3 == 1
         rand = torch.rand(80, 8, generator=rng).tolist()
-        picture = Image.new("RGB", (size, size), "white" if not leaves else tuple(int(255 * v) for v in rand[0][:3]))
+        picture = Image.new(
+            "RGB", (size, size), "white" if not leaves else tuple(int(255 * v) for v in rand[0][:3])
+        )
         draw = ImageDraw.Draw(picture)
         for a, b, c, d, *color, r in rand[: 60 if leaves else 12]:
             fill = tuple(int(255 * v) for v in color[:3])
             if leaves:
                 radius = size * min(0.04 / (0.05 + r), 0.4)
-                draw.ellipse([a * size - radius, b * size - radius, a * size + radius, b * size + radius], fill=fill)
+                draw.ellipse(
+                    [a * size - radius, b * size - radius, a * size + radius, b * size + radius],
+                    fill=fill,
+                )
             else:
                 gray = (int(120 * r),) * 3
                 draw.arc(
-                    [min(a, c) * size, min(b, d) * size, max(a, c) * size + 1, max(b, d) * size + 1],
+                    [
+                        min(a, c) * size,
+                        min(b, d) * size,
+                        max(a, c) * size + 1,
+                        max(b, d) * size + 1,
+                    ],
                     360 * r,
                     360 * r + 270,
                     fill=gray,
                     width=1 + int(2 * r),
                 )
-        out[i] = v2.functional.to_dtype(v2.functional.pil_to_tensor(picture), torch.float, scale=True)
+        out[i] = v2.functional.to_dtype(
+            v2.functional.pil_to_tensor(picture), torch.float, scale=True
+        )
     return out
 
 
-def latent_prototypes(clip: Clip, targets: Tensor, per_cell: int, seed: int, pool: int = 384) -> Tensor:
+def latent_prototypes(
+    clip: Clip, targets: Tensor, per_cell: int, seed: int, pool: int = 384
+) -> Tensor:
     """Features (n, m, D) solved in closed form, no pixels: the most ordinary f whose embedding is the target.
 
-    f = mu + S W (W' S W + lam)^-1 (s t - mu W), with mu and S the mean and covariance of features of pictures of
-    nothing and s their mean embedding norm. Each of the m prototypes takes mu and S from its own random half of
-    those pictures.
+    f = mu + S W (W' S W + lam)^-1 (s t - mu W), with mu and S the mean and covariance of features
+    of pictures of nothing and s their mean embedding norm. Each of the m prototypes takes mu and S
+    from its own random half of those pictures.
     """
     size = clip.model.visual.image_size
     size = size[0] if isinstance(size, (tuple, list)) else size
-    mean, std = (torch.tensor(getattr(clip.model.visual, f"image_{k}"))[:, None, None] for k in ("mean", "std"))
+    mean, std = (
+        torch.tensor(getattr(clip.model.visual, f"image_{k}"))[:, None, None]
+        for k in ("mean", "std")
+    )
     pixels = (data_free_images(pool, size, seed) - mean) / std
     with torch.no_grad():
         features = torch.cat([clip.image_features(part).cpu() for part in pixels.split(128)])

@@ -23,8 +23,9 @@ class ClassNameError(InputError):
 def class_names(folders: Iterable[str], file: str | Path = "") -> dict[str, str]:
     """The class name of each folder: by the file if there is one, by ImageNet's ids, or the folder's own words.
 
-    With a file, a folder may also carry the name itself: ImageNet's ids and a set with names then share classes.
-    Raises ClassNameError: no such file, not its shape, an id without a name, two ids of one name.
+    With a file, a folder may also carry the name itself: ImageNet's ids and a set with names then
+    share classes. Raises ClassNameError: no such file, not its shape, an id without a name, two ids
+    of one name.
     """
     known = read_class_names(file) if file else {}
     plain = {words(name).casefold() for name in known.values()}
@@ -41,9 +42,13 @@ def class_names(folders: Iterable[str], file: str | Path = "") -> dict[str, str]
                     f'"{other}" and "{folder}" are both called "{name}": prompts cannot tell them apart.'
                 )
         elif WORDNET_ID.fullmatch(folder) and not file:
-            raise ClassNameError(f'"{folder}" is no class of ImageNet-1k; --class-names FILE names it: {_SHAPE}.')
+            raise ClassNameError(
+                f'"{folder}" is no class of ImageNet-1k; --class-names FILE names it: {_SHAPE}.'
+            )
         elif file and name.casefold() not in plain:
-            raise ClassNameError(f'class folder "{folder}" has no name in {file}; it should be {_SHAPE}.')
+            raise ClassNameError(
+                f'class folder "{folder}" has no name in {file}; it should be {_SHAPE}.'
+            )
         names[folder] = name
     return names
 
@@ -51,7 +56,8 @@ def class_names(folders: Iterable[str], file: str | Path = "") -> dict[str, str]
 def read_class_names(file: str | Path) -> dict[str, str]:
     """{id: name} of a file: JSON {"id": "name"}, JSON {"0": ["id", "name"]} (ImageNet's class index), or lines.
 
-    In a line, what follows the first comma is further names of the same class, as in ImageNet's synset_words.txt.
+    In a line, what follows the first comma is further names of the same class, as in ImageNet's
+    synset_words.txt.
     """
     file = Path(file)
     if not file.is_file():
@@ -73,7 +79,9 @@ def _from_json(data: object) -> dict[str, str]:
         raise ValueError("not a JSON object")
     found = {}
     for key, value in data.items():
-        pair = value if isinstance(value, list) and len(value) == 2 and key.isdigit() else (key, value)
+        pair = (
+            value if isinstance(value, list) and len(value) == 2 and key.isdigit() else (key, value)
+        )
         if not all(isinstance(part, str) and part.strip() for part in pair):
             raise ValueError(f'the entry of "{key}" is {json.dumps(value)}')
         found[pair[0]] = pair[1]
@@ -98,4 +106,7 @@ def imagenet_names() -> dict[str, str]:
     import open_clip
     from timm.data import ImageNetInfo
 
-    return dict(zip(ImageNetInfo().label_names(), open_clip.IMAGENET_CLASSNAMES, strict=True)) | _IMAGENET_TWINS
+    return (
+        dict(zip(ImageNetInfo().label_names(), open_clip.IMAGENET_CLASSNAMES, strict=True))
+        | _IMAGENET_TWINS
+    )

@@ -59,17 +59,25 @@ class Features:
         """The images at index (m,), in that order."""
         paths = tuple(self.paths[i] for i in index.tolist())
         return replace(
-            self, f=self.f[index], class_of=self.class_of[index], domain_of=self.domain_of[index], paths=paths
+            self,
+            f=self.f[index],
+            class_of=self.class_of[index],
+            domain_of=self.domain_of[index],
+            paths=paths,
         )
 
 
 def open_images(
-    root: str | Path | Sequence[str], layout: str = "", split: str = "", class_names: str | Path = ""
+    root: str | Path | Sequence[str],
+    layout: str = "",
+    split: str = "",
+    class_names: str | Path = "",
 ) -> ImageSet:
     """List the images of <domain>/<class>/*, of <class>/* (one domain, "photo"), or of several "domain=folder".
 
-    Domains and classes are read from the folder names; see `layouts.read_layout` for `layout`, `split` and
-    `class_names`. A class may be absent from a domain, but a class folder without images is an error (DataError).
+    Domains and classes are read from the folder names; see `layouts.read_layout` for `layout`,
+    `split` and `class_names`. A class may be absent from a domain, but a class folder without
+    images is an error (DataError).
     """
     folders = read_layout(root, layout, split, class_names)
     files = list_files(folders, split)
@@ -77,7 +85,8 @@ def open_images(
     domains = [folder.name for folder in folders]
     class_index = {name: i for i, name in enumerate(classes)}
     domain_index = {name: i for i, name in enumerate(domains)}
-    # Names are told and remembered relative to the folder that was given, or to what several have in common.
+    # Names are told and remembered relative to the folder that was given, or to what several have
+    # in common.
     several = named_folders(root)
     return ImageSet(
         Path(os.path.commonpath(several.values())) if several else Path(root),
@@ -97,7 +106,8 @@ def bundled_images(unrelated: bool = False) -> ImageSet:
 def subset(images: ImageSet, per_cell: int, seed: int | None = None) -> ImageSet:
     """At most `per_cell` images of each cell: the first, or with a seed a random choice, in the same order.
 
-    The choice in a cell depends on the seed and on that cell's class, domain and number of images alone.
+    The choice in a cell depends on the seed and on that cell's class, domain and number of images
+    alone.
     """
     cells: dict[tuple[int, int], list[int]] = {}
     for i, cell in enumerate(zip(images.class_of.tolist(), images.domain_of.tolist(), strict=True)):
@@ -107,10 +117,14 @@ def subset(images: ImageSet, per_cell: int, seed: int | None = None) -> ImageSet
         if seed is None or len(members) <= per_cell:
             keep += members[:per_cell]
         else:
-            keep += random.Random(f"{seed} {images.classes[c]} {images.domains[k]}").sample(members, per_cell)
+            keep += random.Random(f"{seed} {images.classes[c]} {images.domains[k]}").sample(
+                members, per_cell
+            )
     keep.sort()
     paths = tuple(images.paths[i] for i in keep)
-    return replace(images, paths=paths, class_of=images.class_of[keep], domain_of=images.domain_of[keep])
+    return replace(
+        images, paths=paths, class_of=images.class_of[keep], domain_of=images.domain_of[keep]
+    )
 
 
 def grid_of(images: ImageSet, synonyms: dict[str, Sequence[str]] | None = None) -> ConceptGrid:
@@ -129,13 +143,16 @@ def encode(
 ) -> Features:
     """Features f (n, D) of all images, before the projection; every later edit is a matrix product on them.
 
-    Cached by content: weights, preprocessing, and each file's name, size and time of change. `workers` processes open
-    the images, None takes a number that suits the set; at most `encoding.WINDOW` images are in memory at once. Raises
-    DataError naming the first unreadable image, unless skip_unreadable: then such images are left out and listed.
+    Cached by content: weights, preprocessing, and each file's name, size and time of change.
+    `workers` processes open the images, None takes a number that suits the set; at most
+    `encoding.WINDOW` images are in memory at once. Raises DataError naming the first unreadable
+    image, unless skip_unreadable: then such images are left out and listed.
     """
     if workers is not None and workers < 0:
         raise DataError(f"workers is {workers}; it must be a whole number, at least 0.")
-    entry = cache_dir() / "features" / f"{features_key(clip, images)}.safetensors" if cache else None
+    entry = (
+        cache_dir() / "features" / f"{features_key(clip, images)}.safetensors" if cache else None
+    )
     found = _read(entry) if entry else None
     if not found:
         start = time.perf_counter()
@@ -143,11 +160,20 @@ def encode(
         f, kept, skipped = _encode(clip, images, skip_unreadable, progress, batch, workers)
         note = {"skipped": skipped, "seconds": time.perf_counter() - start}
         found = f, kept, note
-        if entry and not skipped:  # a folder with broken files is read again each time: they may have been mended
+        if (
+            entry and not skipped
+        ):  # a folder with broken files is read again each time: they may have been mended
             keep(entry, {"f": f, "kept": kept}, {"note": json.dumps(note)})
     f, kept, note = found
     paths = tuple(images.paths[i] for i in kept.tolist())
-    return Features(f, images.class_of[kept], images.domain_of[kept], paths, tuple(note["skipped"]), note["seconds"])
+    return Features(
+        f,
+        images.class_of[kept],
+        images.domain_of[kept],
+        paths,
+        tuple(note["skipped"]),
+        note["seconds"],
+    )
 
 
 @torch.no_grad()
@@ -155,17 +181,23 @@ def _encode(
     clip: Clip, images: ImageSet, skip_unreadable: bool, progress: bool, batch: int, workers: int
 ) -> tuple[Tensor, Tensor, list[str]]:
     """Features, the indices that could be read, and a line for each image that could not."""
-    loader = batches(images.paths, images.root, clip.preprocess, batch, workers, pin=clip.device.type == "cuda")
+    loader = batches(
+        images.paths, images.root, clip.preprocess, batch, workers, pin=clip.device.type == "cuda"
+    )
     f, kept, skipped = None, [], []
     with tqdm(total=len(images), desc="encoding", disable=not progress) as bar:
         for part in loader:
             if part.errors and not skip_unreadable:
-                raise DataError(f"unreadable image {part.errors[0]} (--skip-unreadable goes on without such images).")
+                raise DataError(
+                    f"unreadable image {part.errors[0]} (--skip-unreadable goes on without such images)."
+                )
             skipped += part.errors
             bar.update(len(part.numbers) + len(part.errors))
             if part.pixels is not None:
                 found = clip.image_features(part.pixels).cpu()
-                if f is None:  # all of it at once: a list to join at the end would hold everything twice
+                if (
+                    f is None
+                ):  # all of it at once: a list to join at the end would hold everything twice
                     f = found.new_empty(len(images), found.shape[1])
                 f[len(kept) : len(kept) + len(found)] = found
                 kept += part.numbers
@@ -177,12 +209,15 @@ def _encode(
 
 def features_key(clip: Clip, images: ImageSet) -> str:
     """A name for these features, from everything that decides them."""
-    # A function among the transforms prints with its address, which is another one in every process.
+    # A function among the transforms prints with its address, which is another one in every
+    # process.
     preprocess = re.sub(r" at 0x[0-9a-fA-F]+", "", str(clip.preprocess))
     digest = hashlib.sha256(f"{clip.fingerprint()} {preprocess}".encode())
     for path in images.paths:
         stat = path.stat()
-        digest.update(f"{path.relative_to(images.root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+        digest.update(
+            f"{path.relative_to(images.root)} {stat.st_size} {stat.st_mtime_ns}\n".encode()
+        )
     return digest.hexdigest()[:16]
 
 
@@ -192,7 +227,14 @@ def _read(entry: Path) -> tuple[Tensor, Tensor, dict] | None:
         return None
     try:
         with safe_open(entry, "pt") as file:
-            return file.get_tensor("f"), file.get_tensor("kept"), json.loads(file.metadata()["note"])
+            return (
+                file.get_tensor("f"),
+                file.get_tensor("kept"),
+                json.loads(file.metadata()["note"]),
+            )
     except (OSError, SafetensorError) as error:
-        warnings.warn(f"cache entry {entry} cannot be read, so it is made again: {first_line(error)}", stacklevel=3)
+        warnings.warn(
+            f"cache entry {entry} cannot be read, so it is made again: {first_line(error)}",
+            stacklevel=3,
+        )
         return None

@@ -42,7 +42,14 @@ class Opened(Dataset):
         try:
             with Image.open(self.paths[i]) as image:
                 return i, self.preprocess(image.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            EOFError,
+            struct.error,
+            Image.DecompressionBombError,
+        ) as error:
             return i, f"{self.paths[i].relative_to(self.root).as_posix()}: {first_line(error)}"
 
 
@@ -52,7 +59,9 @@ def default_workers(n: int) -> int:
     Also none where new processes import the main program again (Windows, macOS): a script without a
     `__name__ == "__main__"` guard would fail there, so workers must be asked for.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     if n < SMALL or cores == 1 or multiprocessing.get_start_method() != "fork":
         return 0
     return min(cores, n // (SMALL // 2))
@@ -61,14 +70,19 @@ def default_workers(n: int) -> int:
 def fitting(batch: int, workers: int) -> int:
     """The batch size, smaller where so many workers would hold more than WINDOW images.
 
-    Each worker has _PREFETCH batches under way and one of them twice while it is stacked; the main process has one
-    on its way in and one in the model.
+    Each worker has _PREFETCH batches under way and one of them twice while it is stacked; the main
+    process has one on its way in and one in the model.
     """
     return max(1, min(batch, WINDOW // ((_PREFETCH + 1) * workers + 2)))
 
 
 def batches(
-    paths: Sequence[Path], root: Path, preprocess: Callable, batch: int, workers: int, pin: bool = False
+    paths: Sequence[Path],
+    root: Path,
+    preprocess: Callable,
+    batch: int,
+    workers: int,
+    pin: bool = False,
 ) -> Iterator[Batch]:
     """All images in order, a batch at a time. Whoever reads must let go of a batch before asking for the next."""
     loader = DataLoader(

@@ -23,13 +23,16 @@ def open_inputs(
 ) -> tuple[ImageSet, ConceptGrid]:
     """The images of a folder (or "bundled", or several "domain=folder") and their concept grid.
 
-    At most `per_cell` images of each cell if given: the first, or a choice by `limit_seed`. `prompts` is a prompts file
-    or the name of open_clip's templates; see `datasets.open_images` for the rest.
+    At most `per_cell` images of each cell if given: the first, or a choice by `limit_seed`.
+    `prompts` is a prompts file or the name of open_clip's templates; see `datasets.open_images` for
+    the rest.
     """
     if source == "bundled":
         given = {"layout": layout, "split": split, "class_names": class_names}
         for name in (name for name, value in given.items() if value):
-            raise InputError(f'{name} "{given[name]}" goes with a folder of your own, not with the bundled images.')
+            raise InputError(
+                f'{name} "{given[name]}" goes with a folder of your own, not with the bundled images.'
+            )
         images = bundled_images()
     else:
         images = open_images(source, layout, split, class_names)
@@ -41,7 +44,11 @@ def open_inputs(
 
 
 def request_grid(
-    source: str | Sequence[str], layout: str = "", class_names: str = "", prompts: str = "", file: str = ""
+    source: str | Sequence[str],
+    layout: str = "",
+    class_names: str = "",
+    prompts: str = "",
+    file: str = "",
 ) -> ConceptGrid:
     """The grid of a grid file, or of the names of an image folder's folders; no image is listed or opened."""
     if file:
@@ -50,4 +57,6 @@ def request_grid(
         return open_inputs(source, 1, prompts=prompts)[1]
     folders = read_layout(source, layout, "", class_names)
     classes = sorted({name for folder in folders for name in folder.classes.values()})
-    return (read_prompts(prompts) if prompts else Prompts()).grid(classes, [folder.name for folder in folders])
+    return (read_prompts(prompts) if prompts else Prompts()).grid(
+        classes, [folder.name for folder in folders]
+    )

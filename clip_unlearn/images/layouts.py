@@ -38,28 +38,34 @@ class DomainFolder:
 
 
 def read_layout(
-    source: str | Path | Sequence[str], layout: str = "", split: str = "", names_file: str | Path = ""
+    source: str | Path | Sequence[str],
+    layout: str = "",
+    split: str = "",
+    names_file: str | Path = "",
 ) -> tuple[DomainFolder, ...]:
     """The domains and classes of an image folder, from the names of folders alone; no image is opened.
 
-    `source` is a folder, or several "domain=folder" with class folders in each. `layout` is one of LAYOUTS, "" to look.
-    `split` matters here where it is a folder (ImageNet's train and val); see `list_files` for lists. `names_file` names
-    classes whose folders carry ids. Raises DataError naming the folder and the right shape, ClassNameError for ids
-    without a name.
+    `source` is a folder, or several "domain=folder" with class folders in each. `layout` is one of
+    LAYOUTS, "" to look. `split` matters here where it is a folder (ImageNet's train and val); see
+    `list_files` for lists. `names_file` names classes whose folders carry ids. Raises DataError
+    naming the folder and the right shape, ClassNameError for ids without a name.
     """
     if layout and layout not in LAYOUTS:
         raise DataError(f'unknown layout "{layout}": {", ".join(LAYOUTS)}.')
     pairs = named_folders(source)
     if pairs:
         if layout not in ("", "flat", "imagenet"):
-            raise DataError(f'layout "{layout}" is for one folder; domain=folder holds <class>/{_FILES} in each.')
+            raise DataError(
+                f'layout "{layout}" is for one folder; domain=folder holds <class>/{_FILES} in each.'
+            )
         domains = {name: _imagenet_root(folder, split) for name, folder in pairs.items()}
     else:
         domains = _domains(_existing(Path(source)), layout, split)
     folders = {name: _class_folders(folder) for name, folder in domains.items()}
     named = class_names([c.name for inside in folders.values() for c in inside], names_file)
     return tuple(
-        DomainFolder(name, folder, {c.name: named[c.name] for c in folders[name]}) for name, folder in domains.items()
+        DomainFolder(name, folder, {c.name: named[c.name] for c in folders[name]})
+        for name, folder in domains.items()
     )
 
 
@@ -72,7 +78,9 @@ def named_folders(source: str | Path | Sequence[str]) -> dict[str, Path]:
     for part in map(str, parts):
         name, equals, folder = part.partition("=")
         if not equals or not words(name) or not folder:
-            raise DataError(f'"{part}": several image folders are given as domain=folder, such as photo={part}.')
+            raise DataError(
+                f'"{part}": several image folders are given as domain=folder, such as photo={part}.'
+            )
         if words(name) in found:
             raise DataError(f'the domain "{words(name)}" is given twice.')
         found[words(name)] = _existing(Path(folder).expanduser())
@@ -111,7 +119,9 @@ def _domains(root: Path, layout: str, split: str) -> dict[str, Path]:
         return {"photo": root}
     if not layout and {f.name for f in inside} <= {"train", "val", "test"}:
         one = inside[-1]
-        raise DataError(f"{root} holds splits, not domains: give one of them, {one}, or several as photo={one}.")
+        raise DataError(
+            f"{root} holds splits, not domains: give one of them, {one}, or several as photo={one}."
+        )
     return _by_words(inside)
 
 
@@ -119,7 +129,9 @@ def _by_words(folders: Sequence[Path]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in folders:
         if words(folder.name) in found:
-            raise DataError(f"{found[words(folder.name)]} and {folder} are one domain in two spellings.")
+            raise DataError(
+                f"{found[words(folder.name)]} and {folder} are one domain in two spellings."
+            )
         found[words(folder.name)] = folder
     return found
 
@@ -129,7 +141,9 @@ def _is_flat(inside: Sequence[Path]) -> bool:
     classes = [f for f in inside if not _subfolders(f) and _holds_images(f)]
     domains = [f for f in inside if _subfolders(f)]
     if classes and domains:
-        raise DataError(f"{classes[0]} holds images but {domains[0]} holds folders; {classes[0].parent}: {_SHAPE}.")
+        raise DataError(
+            f"{classes[0]} holds images but {domains[0]} holds folders; {classes[0].parent}: {_SHAPE}."
+        )
     return bool(classes)
 
 
@@ -146,7 +160,9 @@ def _known_domains(root: Path, layout: str) -> dict[str, Path]:
         if found:
             return found
     there = ", ".join(f.name for f in _subfolders(root)) or "no folder"
-    raise DataError(f"{root} holds {there}; layout {layout} has the folders {', '.join(DOMAINS_OF[layout])}.")
+    raise DataError(
+        f"{root} holds {there}; layout {layout} has the folders {', '.join(DOMAINS_OF[layout])}."
+    )
 
 
 def _is_imagenet(inside: Sequence[Path]) -> bool:
@@ -170,7 +186,11 @@ def _imagenet_root(root: Path, split: str) -> Path:
 def _class_folders(domain: Path) -> list[Path]:
     classes = _subfolders(domain)
     if not classes:
-        what = "holds images but no class folders" if _holds_images(domain) else "holds no class folders"
+        what = (
+            "holds images but no class folders"
+            if _holds_images(domain)
+            else "holds no class folders"
+        )
         raise DataError(f"{domain} {what}; it should hold <class>/{_FILES}.")
     return classes
 
@@ -178,16 +198,22 @@ def _class_folders(domain: Path) -> list[Path]:
 def list_files(domains: Sequence[DomainFolder], split: str = "") -> list[tuple[Path, str, str]]:
     """(path, class, domain) of every image, domain by domain in the order of its folders.
 
-    `split` takes only the images in <domain>_<split>.txt beside the domain folders, as DomainNet comes (lines
-    "path label"). Raises DataError: a class folder without images, a list that is missing or wrong.
+    `split` takes only the images in <domain>_<split>.txt beside the domain folders, as DomainNet
+    comes (lines "path label"). Raises DataError: a class folder without images, a list that is
+    missing or wrong.
     """
     found = []
     for domain in domains:
-        if split and domain.folder.name != split:  # a split that is a folder has been chosen already
+        if (
+            split and domain.folder.name != split
+        ):  # a split that is a folder has been chosen already
             found += [(path, name, domain.name) for path, name in _listed(domain, split)]
             continue
         samples = _ClassFolder(domain.folder, is_valid_file=_is_image)
-        found += [(Path(path), domain.classes[samples.classes[c]], domain.name) for path, c in samples.samples]
+        found += [
+            (Path(path), domain.classes[samples.classes[c]], domain.name)
+            for path, c in samples.samples
+        ]
     return found
 
 
@@ -202,7 +228,9 @@ class _ClassFolder(ImageFolder):
         names = [f.name for f in _subfolders(Path(directory))]
         for name in names:
             if not any(_is_image(p.name) for p in (Path(directory) / name).rglob("*")):
-                raise DataError(f"class folder {Path(directory) / name} holds no images ({', '.join(EXTENSIONS)}).")
+                raise DataError(
+                    f"class folder {Path(directory) / name} holds no images ({', '.join(EXTENSIONS)})."
+                )
         return names, {n: i for i, n in enumerate(names)}
 
 
@@ -211,8 +239,12 @@ def _listed(domain: DomainFolder, split: str) -> list[tuple[Path, str]]:
     home = domain.folder.parent
     file = home / f"{domain.folder.name}_{split}.txt"
     if not file.is_file():
-        there = ", ".join(sorted(p.name for p in home.glob(f"{domain.folder.name}_*.txt"))) or "none"
-        raise DataError(f'no list {file} for the split "{split}"; lists of this domain there: {there}.')
+        there = (
+            ", ".join(sorted(p.name for p in home.glob(f"{domain.folder.name}_*.txt"))) or "none"
+        )
+        raise DataError(
+            f'no list {file} for the split "{split}"; lists of this domain there: {there}.'
+        )
     found, label_of = [], {}
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
@@ -225,7 +257,9 @@ def _listed(domain: DomainFolder, split: str) -> list[tuple[Path, str]]:
         if parts[1] not in domain.classes or not (home / path).is_file():
             raise DataError(f"{file}, line {number}: there is no {home / path}.")
         if label_of.setdefault(label, parts[1]) != parts[1]:
-            raise DataError(f'{file}, line {number}: label {label} is "{label_of[label]}" before, "{parts[1]}" here.')
+            raise DataError(
+                f'{file}, line {number}: label {label} is "{label_of[label]}" before, "{parts[1]}" here.'
+            )
         found.append((home / path, domain.classes[parts[1]]))
     if not found:
         raise DataError(f"{file} lists no image.")

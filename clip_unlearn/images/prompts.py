@@ -16,7 +16,10 @@ from ..core.concepts import ConceptGrid
 from ..core.errors import InputError, first_line
 
 # open_clip's own templates by name, as test templates.
-NAMED = {"imagenet": open_clip.OPENAI_IMAGENET_TEMPLATES, "simple": open_clip.SIMPLE_IMAGENET_TEMPLATES}
+NAMED = {
+    "imagenet": open_clip.OPENAI_IMAGENET_TEMPLATES,
+    "simple": open_clip.SIMPLE_IMAGENET_TEMPLATES,
+}
 _LISTS = ("class_templates", "cell_templates", "test_templates", "paraphrase_templates")
 _MAPPINGS = ("domain_words", "synonyms", "translations")
 
@@ -40,8 +43,8 @@ class Prompts:
     def grid(self, classes: Sequence[str], domains: Sequence[str]) -> ConceptGrid:
         """The grid of these names with these prompts.
 
-        Raises UnknownNameError for a word list of a class or domain it does not have, PromptError for a translation
-        that two classes share.
+        Raises UnknownNameError for a word list of a class or domain it does not have, PromptError
+        for a translation that two classes share.
         """
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name)}
         grid = ConceptGrid(tuple(classes), tuple(domains), **given)
@@ -63,10 +66,11 @@ class Prompts:
 def read_prompts(source: str | Path) -> Prompts:
     """The prompts of a YAML or JSON file, or "imagenet" or "simple": open_clip's templates to test with.
 
-    Keys: class_templates, cell_templates, test_templates, paraphrase_templates (lists of texts with {class}, and
-    {domain} in cell_templates; or one of those two names, but for cell_templates), domain_words and synonyms (name ->
-    list of words), translations (class -> words or whole sentences, which stand in no template and only test).
-    Raises PromptError with the file, the wrong key and the nearest right one.
+    Keys: class_templates, cell_templates, test_templates, paraphrase_templates (lists of texts with
+    {class}, and {domain} in cell_templates; or one of those two names, but for cell_templates),
+    domain_words and synonyms (name -> list of words), translations (class -> words or whole
+    sentences, which stand in no template and only test). Raises PromptError with the file, the
+    wrong key and the nearest right one.
     """
     if str(source) in NAMED:
         return Prompts(test_templates=_named(str(source)))
@@ -97,7 +101,11 @@ def _read(file: Path, known: Sequence[str]) -> dict[str, object]:
     except (ValueError, yaml.YAMLError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        hint = ' Texts with braces need quotes: "a {class}".' if isinstance(error, yaml.YAMLError) else ""
+        hint = (
+            ' Texts with braces need quotes: "a {class}".'
+            if isinstance(error, yaml.YAMLError)
+            else ""
+        )
         why = getattr(error, "problem", None) or first_line(error)
         raise PromptError(f"{file}{where} cannot be read: {why}.{hint}") from error
     if not isinstance(data, dict):
@@ -106,7 +114,9 @@ def _read(file: Path, known: Sequence[str]) -> dict[str, object]:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.3)
             hint = f' Did you mean "{near[0]}"?' if near else ""
-            raise PromptError(f'unknown key "{key}" in {file}.{hint} The keys are: {", ".join(known)}.')
+            raise PromptError(
+                f'unknown key "{key}" in {file}.{hint} The keys are: {", ".join(known)}.'
+            )
     return data
 
 
@@ -117,9 +127,13 @@ def _prompts(data: Mapping[str, object], file: str | Path) -> Prompts:
             named = isinstance(value, str) and value in NAMED and key != "cell_templates"
             found[key] = _named(value) if named else _texts(value, key, file)
         elif not isinstance(value, dict):
-            raise PromptError(f"`{key}` in {file} is {value!r}; it should be a mapping from a name to a list of words.")
+            raise PromptError(
+                f"`{key}` in {file} is {value!r}; it should be a mapping from a name to a list of words."
+            )
         else:
-            found[key] = {str(name): _texts(texts, f"{key}: {name}", file) for name, texts in value.items()}
+            found[key] = {
+                str(name): _texts(texts, f"{key}: {name}", file) for name, texts in value.items()
+            }
     return Prompts(**found)
 
 
@@ -127,7 +141,11 @@ def _texts(value: object, key: str, file: str | Path) -> tuple[str, ...]:
     """A list of texts; one text alone is a list of one only where words are meant."""
     if isinstance(value, str) and ":" in key and value.strip():
         return (value,)
-    if not isinstance(value, list) or not value or not all(isinstance(v, str) and v.strip() for v in value):
+    if (
+        not isinstance(value, list)
+        or not value
+        or not all(isinstance(v, str) and v.strip() for v in value)
+    ):
         names = f", or {' or '.join(NAMED)}" if key in _LISTS and key != "cell_templates" else ""
         raise PromptError(f"`{key}` in {file} is {value!r}; it should be a list of texts{names}.")
     return tuple(value)
@@ -136,7 +154,8 @@ def _texts(value: object, key: str, file: str | Path) -> tuple[str, ...]:
 def check_prompts(tokenizer: Callable, grid: ConceptGrid) -> None:
     """Refuse two class names that a tokenizer makes the same prompt of; warn of a prompt that fills the context.
 
-    Raises PromptError naming both. The longest template of each kind is tried: what fits there fits in the others.
+    Raises PromptError naming both. The longest template of each kind is tried: what fits there fits
+    in the others.
     """
     for kind in ("class_templates", "test_templates"):
         template = max(getattr(grid, kind), key=len)
@@ -150,7 +169,8 @@ def check_prompts(tokenizer: Callable, grid: ConceptGrid) -> None:
                     f'the classes "{other}" and "{name}" become the same tokens in "{prompt}": the model cannot tell '
                     "them apart. Give one of them another name."
                 )
-        # A prompt that one more word does not change has no room left, so its own last words may be missing.
+        # A prompt that one more word does not change has no room left, so its own last words may be
+        # missing.
         full = tokenizer([f"{prompt} x" for prompt in prompts]).eq(tokens).all(1).tolist()
         cut = [prompt for prompt, is_full in zip(prompts, full, strict=True) if is_full]
         if cut:

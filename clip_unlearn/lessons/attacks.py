@@ -8,8 +8,9 @@ import ipywidgets as w
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from ..audit.checks import SHOTS
 from ..audit.figure import found, separate
-from ..audit.verdict import SHOTS, Audit
+from ..audit.verdict import Audit
 from ..core.errors import InputError
 from ..measure.plots import COLORS
 from .widgets import LiveFigure, Panel, View
@@ -38,16 +39,24 @@ def attack_panel(audits: Mapping[float, Audit], title: str) -> Panel:
     every = found(next(iter(audits.values())).frame).index
     shots_measured = [k for k in SHOTS if f"relearning from {k}" in every]
     if not shots_measured:
-        raise InputError(f"no cell has more than {min(SHOTS)} image to relearn from: take more images of each cell.")
+        raise InputError(
+            f"no cell has more than {min(SHOTS)} image to relearn from: take more images of each cell."
+        )
     names = list(dict.fromkeys("relearning" if n.startswith("relearning") else n for n in every))
     figure = LiveFigure(figsize=(9, 3.6), dpi=88, layout="constrained")
     ax = figure.subplots()
     bars = ax.barh(names, [0.0] * len(names), color=AFTER)
     numbers = [ax.text(0, i, "", va="center", fontsize=9) for i in range(len(names))]
-    ticks = ax.scatter([0.0] * len(bars), range(len(bars)), marker="|", s=220, color="0.2", zorder=3)
+    ticks = ax.scatter(
+        [0.0] * len(bars), range(len(bars)), marker="|", s=220, color="0.2", zorder=3
+    )
     ax.invert_yaxis()
     separate(ax, names)
-    ax.set(xlim=(0, 1.1), xlabel="found (accuracy, or precision of a search); the tick is chance", title=title)
+    ax.set(
+        xlim=(0, 1.1),
+        xlabel="found (accuracy, or precision of a search); the tick is chance",
+        title=title,
+    )
     sns.despine(figure)
     figure.live(*bars, *numbers, ticks)
     figure.settle()
@@ -64,7 +73,9 @@ def attack_panel(audits: Mapping[float, Audit], title: str) -> Panel:
         return View(figure, rows["after"].to_dict(), says)
 
     style = {"description_width": "initial"}
-    strength = w.SelectionSlider(options=list(audits), value=max(audits), description="strength", style=style)
+    strength = w.SelectionSlider(
+        options=list(audits), value=max(audits), description="strength", style=style
+    )
     strength.continuous_update = False
     few = shots_measured[len(shots_measured) // 2]
     shots = w.SelectionSlider(options=shots_measured, value=few, description="shots", style=style)

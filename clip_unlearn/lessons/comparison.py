@@ -1,6 +1,7 @@
 """Pictures of a comparison: every method's forgetting beside its price, for one request or over all of them.
 
-Methods stand in groups by what they see. Colour is left to the groups of images, as everywhere in the course.
+Methods stand in groups by what they see. Colour is left to the groups of images, as everywhere in
+the course.
 """
 
 from __future__ import annotations
@@ -69,7 +70,14 @@ def _axes(figure: Figure, methods: Sequence[str], prices: Sequence[str]) -> tupl
         ax.axvline(0, color="0.5", lw=1, zorder=0)
     for name in prices:
         right.plot([], [], MARKERS[name], color=COLORS[name], label=LABELS[name])
-    right.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=2, frameon=False, handletextpad=0.1, fontsize=10)
+    right.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.99),
+        ncols=2,
+        frameon=False,
+        handletextpad=0.1,
+        fontsize=10,
+    )
     sns.despine(figure, left=True)
     right.tick_params(axis="y", length=0)
     return left, right
@@ -82,10 +90,19 @@ def overview(frame: pd.DataFrame, title: str) -> Figure:
     left, right = _axes(figure, list(lines), prices)
     groups = frame.groupby("method")
     for name, line in lines.items():
-        for ax, column, scale, worst in ((left, "forget", 100, "max"), *((right, p, 1, "min") for p in prices)):
+        for ax, column, scale, worst in (
+            (left, "forget", 100, "max"),
+            *((right, p, 1, "min") for p in prices),
+        ):
             values = scale * groups[column].get_group(name)
             y = line + (0.2 if column == "same_class" else 0)
-            ax.plot([values.mean(), getattr(values, worst)()], [y, y], color=COLORS[column], lw=1.5, alpha=0.6)
+            ax.plot(
+                [values.mean(), getattr(values, worst)()],
+                [y, y],
+                color=COLORS[column],
+                lw=1.5,
+                alpha=0.6,
+            )
             ax.plot(values.mean(), y, MARKERS[column], color=COLORS[column], ms=6)
     figure.suptitle(title)
     return figure
@@ -101,13 +118,27 @@ def row(frame: pd.DataFrame, requests: Sequence[str], title: str) -> Figure:
         rows = frame[frame["request"] == request].set_index("method").reindex(list(lines))
         for name in (*_prices(frame), "forget"):
             x = rows[name] * (100 if name == "forget" else 1)
-            ax.plot(x, list(lines.values()), MARKERS[name], color=COLORS[name], alpha=0.8, label=LABELS[name])
+            ax.plot(
+                x,
+                list(lines.values()),
+                MARKERS[name],
+                color=COLORS[name],
+                alpha=0.8,
+                label=LABELS[name],
+            )
         ax.axvline(0, color="0.5", lw=1, zorder=0)
-        ax.set(xlim=(-108, 108), ylim=(height - 0.4, -0.5), xticks=[-100, -50, 0, 50, 100], title=request)
+        ax.set(
+            xlim=(-108, 108),
+            ylim=(height - 0.4, -0.5),
+            xticks=[-100, -50, 0, 50, 100],
+            title=request,
+        )
         ax.set_xlabel("change (points) | accuracy (%)", fontsize=8)
         ax.tick_params(axis="y", length=0)
     _name_lines(axes[0], list(lines))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+    )
     figure.suptitle(title)
     sns.despine(figure, left=True)
     return figure
@@ -116,7 +147,9 @@ def row(frame: pd.DataFrame, requests: Sequence[str], title: str) -> Figure:
 def comparison_panel(frame: pd.DataFrame, class_: str = "", domain: str = "") -> Panel:
     """Pick a request out of a frame of `baselines.compare`: a class in one domain, or in all of them."""
     prices, (lines, headings) = _prices(frame), places(frame["method"])
-    figure = LiveFigure(figsize=(10, 1.4 + 0.27 * (len(lines) + len(headings))), dpi=88, layout="constrained")
+    figure = LiveFigure(
+        figsize=(10, 1.4 + 0.27 * (len(lines) + len(headings))), dpi=88, layout="constrained"
+    )
     left, right = _axes(figure, list(lines), prices)
     dots = {
         name: ax.plot([], [], MARKERS[name], color=COLORS[name])[0]
@@ -134,11 +167,17 @@ def comparison_panel(frame: pd.DataFrame, class_: str = "", domain: str = "") ->
         rows = table.loc[request].reindex(list(lines))
         for name, dot in dots.items():
             shift = 0.2 if name == "same_class" else 0
-            dot.set_data(rows[name] * (100 if name == "forget" else 1), [line + shift for line in lines.values()])
+            dot.set_data(
+                rows[name] * (100 if name == "forget" else 1),
+                [line + shift for line in lines.values()],
+            )
         measured = rows[rows["forget"].notna()]
         return View(figure, measured["forget"].to_dict(), _says(request, measured))
 
-    controls = {"class": choice("class", classes, class_ or None), "domain": choice("domain", domains, domain or None)}
+    controls = {
+        "class": choice("class", classes, class_ or None),
+        "domain": choice("domain", domains, domain or None),
+    }
     return Panel(draw, controls, "Every method's forgetting and its price, for one request")
 
 
@@ -155,13 +194,17 @@ def scorecard(frames: Mapping[str, pd.DataFrame]) -> Figure:
     lines, headings = places(every["method"])
     height = len(lines) + len(headings)
     figure = Figure(figsize=(11, 1.7 + 0.29 * height), layout="constrained")
-    *tables, clock = figure.subplots(1, len(frames) + 1, sharey=True, width_ratios=[*[2] * len(frames), 2.3])
+    *tables, clock = figure.subplots(
+        1, len(frames) + 1, sharey=True, width_ratios=[*[2] * len(frames), 2.3]
+    )
     for ax, (title, frame) in zip(tables, frames.items(), strict=True):
         _score(ax, frame, lines, height)
         ax.set_title(title, fontweight="bold")
     _name_lines(tables[0], list(lines), shift=0.5)
     _clock(clock, every, lines)
-    figure.suptitle("Mean over all requests, in brackets the worst one; the darker, the farther from what was asked")
+    figure.suptitle(
+        "Mean over all requests, in brackets the worst one; the darker, the farther from what was asked"
+    )
     return figure
 
 
@@ -197,7 +240,14 @@ def _clock(ax: Axes, frame: pd.DataFrame, lines: Mapping[str, int]) -> None:
     ax.set(xscale="log", xlim=(1e-4, 3e3), xlabel="time on this machine, logarithmic")
     ax.set_xticks([1e-3, 1e-1, 1e1, 1e3], ["1 ms", "0.1 s", "10 s", "1000 s"])
     ax.set_title("how long", fontweight="bold", pad=24)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=2, frameon=False, handletextpad=0.1, fontsize=9)
+    ax.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.99),
+        ncols=2,
+        frameon=False,
+        handletextpad=0.1,
+        fontsize=9,
+    )
     ax.grid(axis="x", color="0.9")
     ax.set_axisbelow(True)
     ax.tick_params(axis="y", length=0)
@@ -209,8 +259,9 @@ def good_enough(
 ) -> pd.DataFrame:
     """Which methods forget and keep within limits, by what they see (rows) and by frame (columns).
 
-    At most `left` of the accuracy is left, and at most `lost` points are lost of the same class elsewhere (or, where no
-    such group was measured, of all that is retained): on the mean over all requests, or for the worst one.
+    At most `left` of the accuracy is left, and at most `lost` points are lost of the same class
+    elsewhere (or, where no such group was measured, of all that is retained): on the mean over all
+    requests, or for the worst one.
     """
     of = " worst" if worst else ""
     answer = pd.DataFrame("none", index=pd.Index(SEES, name="sees"), columns=list(frames))

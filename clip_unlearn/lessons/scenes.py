@@ -13,13 +13,13 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
-from ..core import calibrated, nullspace
+from ..core import calibrated, variants
 from ..core.concepts import ForgetRequest
 from ..core.edit import DEFAULT_METHOD, METHODS, SETTINGS, ProjectionEdit, fit_edit
 from ..core.errors import InputError
 from ..measure.evaluate import accuracy_grid, edited_weights, group_masks, predict
 from ..measure.plots import ACCURACY, COLORS, LABELS, WRONG
-from ..report.analysis import Setting, check_measurable
+from ..measure.setting import Setting, check_measurable
 from .widgets import LiveFigure, Panel, View, choice, slider
 
 CURVE = tuple(i / 10 for i in range(11))
@@ -40,7 +40,9 @@ def measure(setting: Setting, edit: ProjectionEdit, strength: float) -> Measured
     weights = edited_weights(setting.prototypes, edit, strength)
     predicted = predict(task, *weights)
     right = predicted.eq(task.images.class_of).float()
-    masks = {name: g for name, g in group_masks(mask, task.images).items() if g is not None and g.any()}
+    masks = {
+        name: g for name, g in group_masks(mask, task.images).items() if g is not None and g.any()
+    }
     groups = {name: right[g].mean().item() for name, g in masks.items()}
     return Measured(predicted, accuracy_grid(task, predicted).to_numpy(), groups)
 
@@ -65,7 +67,9 @@ def pictures(setting: Setting, mask: Tensor, width: int = 4) -> list[tuple[str, 
         if not len(index):
             continue
         index = index[images.domain_of[index].argsort(stable=True)]
-        chosen.append((title, index[torch.linspace(0, len(index) - 1, width).round().long()].tolist()))
+        chosen.append(
+            (title, index[torch.linspace(0, len(index) - 1, width).round().long()].tolist())
+        )
     return chosen
 
 
@@ -73,13 +77,21 @@ class ForgetScene:
     """Draws one request at any strength; classes, domains, method and hyper-parameters may change as well."""
 
     def __init__(self, setting: Setting, request: ForgetRequest, method: str | None = None) -> None:
-        self.setting, self.request, self.method = setting, request.on(setting.prototypes.grid), method
+        self.setting, self.request, self.method = (
+            setting,
+            request.on(setting.prototypes.grid),
+            method,
+        )
         self._stage: _Stage | None = None
         self._choices: dict[str, object] | None = None
 
-    def fit(self, class_: str = "", domain: str = "", method: str = "", **settings: float) -> ProjectionEdit:
+    def fit(
+        self, class_: str = "", domain: str = "", method: str = "", **settings: float
+    ) -> ProjectionEdit:
         """The edit for these choices; an empty one keeps the scene's own."""
-        request = ForgetRequest((class_,) if class_ else self.request.classes, domain or self.request.domains)
+        request = ForgetRequest(
+            (class_,) if class_ else self.request.classes, domain or self.request.domains
+        )
         check_measurable(request, self.setting.prototypes.grid, self.setting.task.images)
         return fit_edit(self.setting.prototypes, request, method or self.method, **settings)
 
@@ -94,10 +106,14 @@ class ForgetScene:
         now = measure(self.setting, self._stage.edit, strength)
         self._stage.show(strength, now)
         parts = [f"{LABELS[name]} <b>{value:.2f}</b>" for name, value in now.groups.items()]
-        text = f"<b>strength {strength:.2f}</b>: {', '.join(parts)} (chance {1 / len(now.cells):.2f})"
+        text = (
+            f"<b>strength {strength:.2f}</b>: {', '.join(parts)} (chance {1 / len(now.cells):.2f})"
+        )
         return View(self._stage.figure, now.groups | {"chance": 1 / len(now.cells)}, text)
 
-    def row(self, strengths: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0), **choices: object) -> Figure:
+    def row(
+        self, strengths: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0), **choices: object
+    ) -> Figure:
         """The accuracy of every cell at several strengths, side by side, for readers who cannot move the panel."""
         edit = self.fit(**{"class_" if k == "class" else k: v for k, v in choices.items()})
         grid, mask = self.setting.prototypes.grid, edit.request.mask(self.setting.prototypes.grid)
@@ -107,7 +123,10 @@ class ForgetScene:
             now = measure(self.setting, edit, strength)
             image = _heat(ax, 100 * now.cells, mask, grid)
             stay = now.groups.get("same_class", now.groups["retained"])
-            ax.set_title(f"strength {strength:g}\nforget {now.groups['forget']:.2f}, stay {stay:.2f}", fontsize=9)
+            ax.set_title(
+                f"strength {strength:g}\nforget {now.groups['forget']:.2f}, stay {stay:.2f}",
+                fontsize=9,
+            )
         axes[0].set_ylabel("class")
         figure.supxlabel("domain", fontsize=10)
         figure.suptitle(f"Forget {edit.request}: accuracy of every cell", fontsize=12)
@@ -122,7 +141,9 @@ def _heat(ax, cells: np.ndarray, mask: Tensor, grid):
     ax.set_yticks(range(len(grid.classes)), grid.classes, fontsize=8)
     ax.tick_params(length=0)
     for c, k in mask.nonzero().tolist():
-        ax.add_patch(Rectangle((k - 0.5, c - 0.5), 1, 1, fill=False, edgecolor=COLORS["forget"], lw=2.2))
+        ax.add_patch(
+            Rectangle((k - 0.5, c - 0.5), 1, 1, fill=False, edgecolor=COLORS["forget"], lw=2.2)
+        )
     return image
 
 
@@ -153,15 +174,24 @@ class _Stage:
     def _curves(self, part: Figure, chance: float) -> None:
         ax = part.subplots()
         names = measure(self.setting, self.edit, 0.0).groups
-        self.lines = {n: ax.plot(CURVE, [0] * len(CURVE), color=COLORS[n], lw=2, label=LABELS[n])[0] for n in names}
+        self.lines = {
+            n: ax.plot(CURVE, [0] * len(CURVE), color=COLORS[n], lw=2, label=LABELS[n])[0]
+            for n in names
+        }
         ax.axhline(100 * chance, color="0.5", lw=1, ls=":")
-        ax.annotate("chance", (0, 100 * chance), (2, 2), textcoords="offset points", color="0.4", fontsize=8)
+        ax.annotate(
+            "chance", (0, 100 * chance), (2, 2), textcoords="offset points", color="0.4", fontsize=8
+        )
         ax.set(xlim=(-0.02, 1.02), ylim=(-3, 103), xlabel="strength", ylabel="accuracy (%)")
         ax.set_title("accuracy against strength", fontsize=10)
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False, fontsize=8, ncols=2)
+        ax.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.16), frameon=False, fontsize=8, ncols=2
+        )
         ax.spines[["top", "right"]].set_visible(False)
         self.marker = ax.axvline(0, color="0.25", lw=1.2)
-        self.dots = ax.scatter([0] * len(names), [0] * len(names), c=[COLORS[n] for n in names], s=42, zorder=5)
+        self.dots = ax.scatter(
+            [0] * len(names), [0] * len(names), c=[COLORS[n] for n in names], s=42, zorder=5
+        )
         self.figure.live(*self.lines.values(), self.marker, self.dots)
 
     def _pictures(self, part: Figure, mask: Tensor) -> None:
@@ -178,7 +208,16 @@ class _Stage:
                 with Image.open(images.paths[i]) as picture:
                     ax.imshow(picture.convert("RGB").resize((96, 96)))
                 ax.axis("off")
-                name = ax.text(0.5, -0.06, "", transform=ax.transAxes, ha="center", va="top", fontsize=9, weight="bold")
+                name = ax.text(
+                    0.5,
+                    -0.06,
+                    "",
+                    transform=ax.transAxes,
+                    ha="center",
+                    va="top",
+                    fontsize=9,
+                    weight="bold",
+                )
                 self.labels.append((i, name))
         self.figure.live(*(name for _, name in self.labels))
 
@@ -207,7 +246,7 @@ class _Stage:
 
 def default_of(name: str, method: str, paradigm: str, otherwise: float) -> float:
     """The value that `fit_edit` gives a hyper-parameter of a method."""
-    fit = getattr(calibrated, method, None) or getattr(nullspace, method.replace("-", "_"), None)
+    fit = getattr(calibrated, method, None) or getattr(variants, method.replace("-", "_"), None)
     own = {k: v.default for k, v in signature(fit).parameters.items()} if fit else {}
     return {**own, **SETTINGS.get(method, {}).get(paradigm, {})}.get(name, otherwise)
 
@@ -221,8 +260,8 @@ def strength_panel(
 ) -> Panel:
     """A panel that forgets a request at the strength of a slider.
 
-    `choose` adds drop-downs: "class", "domain", "method"; `ranges` adds sliders of the method's hyper-parameters, such
-    as rho=(0, 1), which start at their defaults. The scene is `panel.scene`.
+    `choose` adds drop-downs: "class", "domain", "method"; `ranges` adds sliders of the method's
+    hyper-parameters, such as rho=(0, 1), which start at their defaults. The scene is `panel.scene`.
     """
     scene = ForgetScene(setting, request, method)
     grid, paradigm = setting.prototypes.grid, scene.request.paradigm
@@ -238,7 +277,13 @@ def strength_panel(
             raise InputError(f'a {paradigm} panel has nothing to choose for "{name}".')
         controls[name] = choice(name, lists[name][0], lists[name][1][0])
     for name, (low, high) in ranges.items():
-        controls[name] = slider(name, low, high, default_of(name, method or DEFAULT_METHOD[paradigm], paradigm, low))
-    panel = Panel(scene.view, controls, f"Forget {scene.request}: accuracy of each cell, curves and example images")
+        controls[name] = slider(
+            name, low, high, default_of(name, method or DEFAULT_METHOD[paradigm], paradigm, low)
+        )
+    panel = Panel(
+        scene.view,
+        controls,
+        f"Forget {scene.request}: accuracy of each cell, curves and example images",
+    )
     panel.scene = scene
     return panel

@@ -20,8 +20,8 @@ from ..core.concepts import ALL_DOMAINS
 from ..core.errors import InputError
 from ..images.datasets import Features
 from ..measure.plots import ACCURACY, COLORS, WRONG
+from ..measure.setting import Setting
 from ..models.clip import Clip
-from ..report.analysis import Setting
 from .widgets import LiveFigure, Panel, View, choice
 
 TEXT = "the text"
@@ -31,7 +31,9 @@ OF_IMAGES = COLORS["retained"]
 GRID = ("class", "domain")
 
 
-def cell_means(x: Tensor, images: Features, shape: tuple[int, int], among: Tensor | None = None) -> Tensor:
+def cell_means(
+    x: Tensor, images: Features, shape: tuple[int, int], among: Tensor | None = None
+) -> Tensor:
     """(C, K, d) mean of x (n, d) over each cell's images, or over those among (n,) bool; NaN where there is none."""
     cell = images.class_of * shape[1] + images.domain_of
     if among is not None:
@@ -46,7 +48,11 @@ def two_way(x: Tensor) -> dict[str, Tensor]:
     mean = x.mean((0, 1))
     class_ = x.mean(1, keepdim=True) - mean
     domain = x.mean(0, keepdim=True) - mean
-    return {"class": class_.expand_as(x), "domain": domain.expand_as(x), "interaction": x - mean - class_ - domain}
+    return {
+        "class": class_.expand_as(x),
+        "domain": domain.expand_as(x),
+        "interaction": x - mean - class_ - domain,
+    }
 
 
 def pixel_features(clip: Clip, pixels: Tensor) -> Tensor:
@@ -71,15 +77,24 @@ def _tiles(part: plt.Figure, rows: int, columns: int) -> list[tuple]:
 def _put(tile: tuple, x: Path | Tensor, caption: str) -> None:
     """Show a path, or pixels (3, s, s) in [0, 1], with a caption."""
     _, image, text = tile
-    image.set_data(x.permute(1, 2, 0) if isinstance(x, Tensor) else Image.open(x).convert("RGB").resize((96, 96)))
+    image.set_data(
+        x.permute(1, 2, 0)
+        if isinstance(x, Tensor)
+        else Image.open(x).convert("RGB").resize((96, 96))
+    )
     text.set_text(caption)
 
 
-def labelled(setting: Setting, index: Sequence[int], notes: Sequence[str] = ()) -> list[tuple[Path, str]]:
+def labelled(
+    setting: Setting, index: Sequence[int], notes: Sequence[str] = ()
+) -> list[tuple[Path, str]]:
     """Path and caption of some of the setting's pictures: the class with a note, or with the domain."""
     images, grid = setting.task.images, setting.task.grid
     notes = notes or [f", {grid.domains[images.domain_of[i]]}" for i in index]
-    return [(images.paths[i], grid.classes[images.class_of[i]] + note) for i, note in zip(index, notes, strict=True)]
+    return [
+        (images.paths[i], grid.classes[images.class_of[i]] + note)
+        for i, note in zip(index, notes, strict=True)
+    ]
 
 
 def strip(rows: Mapping[str, Sequence[tuple[Path | Tensor, str]]]) -> plt.Figure:
@@ -94,14 +109,30 @@ def strip(rows: Mapping[str, Sequence[tuple[Path | Tensor, str]]]) -> plt.Figure
     return figure
 
 
-def heatmaps(frames: Mapping[str, pd.DataFrame], label: str, scale: Sequence[float], axes=GRID) -> plt.Figure:
+def heatmaps(
+    frames: Mapping[str, pd.DataFrame], label: str, scale: Sequence[float], axes=GRID
+) -> plt.Figure:
     """Tables side by side on one (low, high) scale, diverging where it is even about 0; axes names rows and columns."""
     rows, columns = next(iter(frames.values())).shape
-    figure = plt.figure(figsize=(2.2 + 0.8 * columns * len(frames), 1.2 + 0.25 * rows), layout="constrained")
-    look = {"vmin": scale[0], "vmax": scale[1], "cmap": ACCURACY if sum(scale) else "PuOr_r", "fmt": ".2f"}
+    figure = plt.figure(
+        figsize=(2.2 + 0.8 * columns * len(frames), 1.2 + 0.25 * rows), layout="constrained"
+    )
+    look = {
+        "vmin": scale[0],
+        "vmax": scale[1],
+        "cmap": ACCURACY if sum(scale) else "PuOr_r",
+        "fmt": ".2f",
+    }
     places = figure.subplots(1, len(frames), sharey=True, squeeze=False)[0]
     for ax, (title, frame) in zip(places, frames.items(), strict=True):
-        sns.heatmap(frame.round(2) + 0.0, ax=ax, annot=True, cbar=ax is places[-1], cbar_kws={"label": label}, **look)
+        sns.heatmap(
+            frame.round(2) + 0.0,
+            ax=ax,
+            annot=True,
+            cbar=ax is places[-1],
+            cbar_kws={"label": label},
+            **look,
+        )
         ax.set(title=title, xlabel=axes[1], ylabel=axes[0] if ax is places[0] else "")
         ax.tick_params(length=0, rotation=0)
     return figure
@@ -110,21 +141,36 @@ def heatmaps(frames: Mapping[str, pd.DataFrame], label: str, scale: Sequence[flo
 def _name_points(ax: plt.Axes, at: Tensor, named: Mapping[int, str]) -> None:
     """Ring some of the points at (n, 2), and write their names beside the axes, where nothing lies under them."""
     order = sorted(named, key=lambda i: at[i, 1].item())
-    room = 0.09 * max(ax.dataLim.height, 1.2 * ax.dataLim.width)  # of a line, on axes of equal scale
+    room = 0.09 * max(
+        ax.dataLim.height, 1.2 * ax.dataLim.width
+    )  # of a line, on axes of equal scale
     y = ax.dataLim.ymin - room
     halo = [withStroke(linewidth=2, foreground="white")]
-    line = {"arrowstyle": "-", "color": "black", "lw": 0.7, "shrinkA": 0, "shrinkB": 3, "path_effects": halo}
+    line = {
+        "arrowstyle": "-",
+        "color": "black",
+        "lw": 0.7,
+        "shrinkA": 0,
+        "shrinkB": 3,
+        "path_effects": halo,
+    }
     for i in order:
         y = max(y + room, at[i, 1].item())
         ax.plot(*at[i], "o", ms=7, mfc="none", mec="black", mew=1.1)
-        to = {"xytext": (1.04, y), "textcoords": ax.get_yaxis_transform(), "va": "center", "fontsize": 9}
+        to = {
+            "xytext": (1.04, y),
+            "textcoords": ax.get_yaxis_transform(),
+            "va": "center",
+            "fontsize": 9,
+        }
         ax.annotate(named[i], at[i].tolist(), **to, arrowprops=line)
 
 
 def pair_map(sets: Mapping[str, Tensor], named: Mapping[int, str]) -> plt.Figure:
     """Two sets of matching points (n, d), a line from each to its partner: by variance, along the gap.
 
-    The first set holds what comes from texts, the second what comes from images; `named` rings points of the second.
+    The first set holds what comes from texts, the second what comes from images; `named` rings
+    points of the second.
     """
     x, y = sets.values()
     both = torch.cat([x, y])
@@ -144,7 +190,15 @@ def pair_map(sets: Mapping[str, Tensor], named: Mapping[int, str]) -> plt.Figure
         at = (points @ plane.T).unflatten(0, (2, -1))
         ax.plot(*at.permute(2, 0, 1), color="0.8", lw=0.7, zorder=1)
         for name, marker, color, place in zip(sets, "^o", (OF_TEXT, OF_IMAGES), at, strict=True):
-            ax.scatter(*place.T, marker=marker, s=26, color=color, label=name, edgecolor="white", linewidth=0.4)
+            ax.scatter(
+                *place.T,
+                marker=marker,
+                s=26,
+                color=color,
+                label=name,
+                edgecolor="white",
+                linewidth=0.4,
+            )
         _name_points(ax, at[1], named)
         ax.set(title=title, xlabel=across, ylabel=up, aspect="equal", adjustable="datalim")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -185,45 +239,79 @@ def prompt_panel(setting: Setting, prompt: str, domain: str) -> Panel:
     images, classes = setting.task.images, setting.task.grid.classes
     figure, ax, tiles = _stage(1.7, 2, 4)
     dots = ax.plot([0] * len(classes), classes, "o", color=COLORS["retained"])[0]
-    ax.set(xlim=(-0.4, 1), ylim=(len(classes) - 0.5, -0.5), xlabel="cosine with the prompt", title="Mean of each class")
+    ax.set(
+        xlim=(-0.4, 1),
+        ylim=(len(classes) - 0.5, -0.5),
+        xlabel="cosine with the prompt",
+        title="Mean of each class",
+    )
     ax.grid(alpha=0.4)
     figure.live(dots)
     figure.settle()
 
     def draw(prompt: str, domain: str) -> View:
         index, cosine = matches(setting, prompt, domain)
-        mean = pd.Series(cosine).groupby([classes[c] for c in images.class_of[index]]).mean().reindex(classes)
+        mean = (
+            pd.Series(cosine)
+            .groupby([classes[c] for c in images.class_of[index]])
+            .mean()
+            .reindex(classes)
+        )
         dots.set_xdata(mean)
         best = labelled(setting, index[:8].tolist(), [f" {c:.2f}" for c in cosine[:8]])
         for tile, shown in zip(tiles, best + [(torch.ones(3, 2, 2), "")] * 8, strict=False):
             _put(tile, *shown)
         strange = html.escape(", ".join(unseen(setting.clip, prompt)))
-        warning = f"; <b>never seen in training, so without a meaning: {strange}</b>" if strange else ""
+        warning = (
+            f"; <b>never seen in training, so without a meaning: {strange}</b>" if strange else ""
+        )
         text = f"best cosine {cosine[0]:.2f}, a picture of: {classes[images.class_of[index[0]]]}{warning}"
         return View(figure, {"best": cosine[0].item(), **mean}, text)
 
-    box = w.Text(prompt, description="prompt", continuous_update=False, layout=w.Layout(width="380px"))
+    box = w.Text(
+        prompt, description="prompt", continuous_update=False, layout=w.Layout(width="380px")
+    )
     where = choice("domain", [ALL_DOMAINS, *setting.task.grid.domains], domain)
-    return Panel(draw, {"prompt": box, "domain": where}, "Cosine of each class with a prompt, and the best pictures")
+    return Panel(
+        draw,
+        {"prompt": box, "domain": where},
+        "Cosine of each class with a prompt, and the best pictures",
+    )
 
 
 @torch.no_grad()
-def trace(clip: Clip, snapshots: Mapping[int, Tensor], targets: Tensor, real: Tensor) -> pd.DataFrame:
+def trace(
+    clip: Clip, snapshots: Mapping[int, Tensor], targets: Tensor, real: Tensor
+) -> pd.DataFrame:
     """Mean cosine, by step, of pictures (n, 3, s, s) with texts (n, d), and of centred f with centred real f (n, D)."""
     f = {step: pixel_features(clip, x) for step, x in snapshots.items()}
     W = clip.heads["visual"].weight
     text = {step: cosine_similarity(x @ W, targets).mean().item() for step, x in f.items()}
-    near = {step: cosine_similarity(x - x.mean(0), real - real.mean(0)).mean().item() for step, x in f.items()}
+    near = {
+        step: cosine_similarity(x - x.mean(0), real - real.mean(0)).mean().item()
+        for step, x in f.items()
+    }
     return pd.DataFrame({TEXT: text, REAL: near}).rename_axis("step")
 
 
-def step_panel(recipes: Mapping[str, tuple[Mapping[int, Tensor], pd.DataFrame]], names: Sequence[str]) -> Panel:
+def step_panel(
+    recipes: Mapping[str, tuple[Mapping[int, Tensor], pd.DataFrame]], names: Sequence[str]
+) -> Panel:
     """The pictures of a step and the cosines of every step, for recipes of (snapshots, their `trace`)."""
     figure, ax, tiles = _stage(1.4, 2, -(-len(names) // 2))
     steps = list(next(iter(recipes.values()))[0])
     looks = {TEXT: (OF_TEXT, "--"), REAL: (OF_IMAGES, "-")}
-    lines = [ax.plot(steps, steps, style, color=color, label=name)[0] for name, (color, style) in looks.items()]
-    ax.set(xlim=(-1, steps[-1] + 1), ylim=(-0.3, 1.02), xlabel="step", ylabel="cosine", title="Mean cosine with ...")
+    lines = [
+        ax.plot(steps, steps, style, color=color, label=name)[0]
+        for name, (color, style) in looks.items()
+    ]
+    ax.set(
+        xlim=(-1, steps[-1] + 1),
+        ylim=(-0.3, 1.02),
+        xlabel="step",
+        ylabel="cosine",
+        title="Mean cosine with ...",
+    )
     ax.legend(loc="lower right", frameon=False)
     mark = ax.axvline(0, color="0.25")
     figure.live(*lines, mark)
@@ -236,8 +324,16 @@ def step_panel(recipes: Mapping[str, tuple[Mapping[int, Tensor], pd.DataFrame]],
         for line, name in zip(lines, cosine, strict=True):
             line.set_ydata(cosine[name])
         mark.set_xdata([step, step])
-        text = ", ".join(f"cosine with {name} {value:.2f}" for name, value in cosine.loc[step].items())
+        text = ", ".join(
+            f"cosine with {name} {value:.2f}" for name, value in cosine.loc[step].items()
+        )
         return View(figure, dict(cosine.loc[step]), f"<b>step {step}</b>: {text}")
 
-    bar = w.SelectionSlider(options=steps, value=steps[-1], description="step", continuous_update=False)
-    return Panel(draw, {"step": bar, "recipe": choice("recipe", list(recipes))}, "Pictures emerging, and their cosines")
+    bar = w.SelectionSlider(
+        options=steps, value=steps[-1], description="step", continuous_update=False
+    )
+    return Panel(
+        draw,
+        {"step": bar, "recipe": choice("recipe", list(recipes))},
+        "Pictures emerging, and their cosines",
+    )

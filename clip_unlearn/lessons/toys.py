@@ -1,6 +1,7 @@
 """Toys of the course: forgetting in a plane and in space, with the package's own edits, and spectra to compare.
 
-A toy is a CLIP with W = I in two dimensions: images are points, prompts are directions, so every step can be seen.
+A toy is a CLIP with W = I in two dimensions: images are points, prompts are directions, so every
+step can be seen.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..core.nullspace import Factors, null_space, oblique, orthonormal_basis
+from ..core.nullspace import Factors, null_space, orthonormal_basis
+from ..core.variants import oblique
 from ..measure.plots import COLORS
 from .widgets import LiveFigure, Panel, View, slider
 
@@ -54,11 +56,16 @@ class Toy:
     axes: tuple[str, str]
 
 
-# Three classes, decided by the largest cosine: "dog" points up, so forgetting it flattens the picture.
+# Three classes, decided by the largest cosine: "dog" points up, so forgetting it flattens the
+# picture.
 PROMPTS = torch.tensor([[0.0, 1.0], [0.82, 0.57], [-0.91, -0.42]])
 CLASSES = Toy(
     'Forget "dog": h − α (h·u) u',
-    {"dogs": cloud(0.05, 0.85, 0.12, 3), "cats": cloud(0.83, 0.5, 0.09, 2), "cars": cloud(-0.85, -0.35, 0.09, 1)},
+    {
+        "dogs": cloud(0.05, 0.85, 0.12, 3),
+        "cats": cloud(0.83, 0.5, 0.09, 2),
+        "cars": cloud(-0.85, -0.35, 0.09, 1),
+    },
     (0, 1, 2),
     (COLORS["forget"], COLORS["retained"], COLORS["same_class"]),
     lambda points: (points @ PROMPTS.T).argmax(1),
@@ -66,9 +73,12 @@ CLASSES = Toy(
     {'"dog" = u': (0.0, 1.25), '"cat"': (1.1, 0.8), '"car"': (-1.1, -0.72)},
     ("first coordinate of h", "second coordinate of h"),
 )
-# Two classes in two domains: across, sketch rather than photo; upwards, the score for "dog". A real edit moves the best
-# score of the other classes less (notebook 05 measures it), so it is drawn as a border that stands still.
-CELLS = torch.tensor([[[0.42, 0.90], [-0.42, 0.90]], [[0.42, -0.28], [-0.42, -0.28]]])  # (dog, cat) x (sketch, photo)
+# Two classes in two domains: across, sketch rather than photo; upwards, the score for "dog". A real
+# edit moves the best score of the other classes less (notebook 05 measures it), so it is drawn as a
+# border that stands still.
+CELLS = torch.tensor(
+    [[[0.42, 0.90], [-0.42, 0.90]], [[0.42, -0.28], [-0.42, -0.28]]]
+)  # (dog, cat) x (sketch, photo)
 NAMES, BORDER = ("dog sketches", "dog photos", "cat sketches", "cat photos"), 0.5
 DOMAINS = Toy(
     "Forget dog sketches: detect with l, remove along r",
@@ -87,11 +97,24 @@ class _Plane:
 
     def __init__(self, ax: Axes, toy: Toy) -> None:
         self.toy, self.dots, self.tails = toy, [], []
-        x, y = torch.meshgrid(torch.linspace(LEFT, RIGHT, 400), torch.linspace(BOTTOM, TOP, 400), indexing="xy")
-        regions, colors = toy.answer(torch.stack([x, y], -1).flatten(0, 1)).reshape(x.shape), toy.colors
+        x, y = torch.meshgrid(
+            torch.linspace(LEFT, RIGHT, 400), torch.linspace(BOTTOM, TOP, 400), indexing="xy"
+        )
+        regions, colors = (
+            toy.answer(torch.stack([x, y], -1).flatten(0, 1)).reshape(x.shape),
+            toy.colors,
+        )
         paint = ListedColormap(colors if toy is CLASSES else [colors[0], (1.0, 1.0, 1.0)])
-        ax.imshow(regions, cmap=paint, alpha=0.12, origin="lower", extent=(LEFT, RIGHT, BOTTOM, TOP))
-        ax.set(xlim=(LEFT, RIGHT), ylim=(BOTTOM, TOP), aspect="equal", xlabel=toy.axes[0], ylabel=toy.axes[1])
+        ax.imshow(
+            regions, cmap=paint, alpha=0.12, origin="lower", extent=(LEFT, RIGHT, BOTTOM, TOP)
+        )
+        ax.set(
+            xlim=(LEFT, RIGHT),
+            ylim=(BOTTOM, TOP),
+            aspect="equal",
+            xlabel=toy.axes[0],
+            ylabel=toy.axes[1],
+        )
         ax.spines[["top", "right"]].set_visible(False)
         for text, place in toy.labels.items():
             ax.text(*place, text, ha="center", va="center", fontsize=9, color="0.2")
@@ -101,9 +124,17 @@ class _Plane:
             ax.scatter(*points.T, s=12, color=color, marker=marker, alpha=0.3, linewidths=0)
             ax.scatter([], [], s=34, color=color, marker=marker, label=name)
             self.tails.append(ax.plot([], [], color=color, lw=0.8, alpha=0.6)[0])
-            self.dots.append(ax.scatter(*points.T, s=34, edgecolors=[color], marker=marker, zorder=4))
-        self.blind = ax.plot([], [], color="0.1", ls="--", lw=1.2)[0]  # what the detector does not see
-        two = () if toy is CLASSES else ({"color": "0.1", "marker": "o", "markevery": [1]}, {"color": "0.6", "lw": 4})
+            self.dots.append(
+                ax.scatter(*points.T, s=34, edgecolors=[color], marker=marker, zorder=4)
+            )
+        self.blind = ax.plot([], [], color="0.1", ls="--", lw=1.2)[
+            0
+        ]  # what the detector does not see
+        two = (
+            ()
+            if toy is CLASSES
+            else ({"color": "0.1", "marker": "o", "markevery": [1]}, {"color": "0.6", "lw": 4})
+        )
         self.arrows = [ax.plot([], [], **style)[0] for style in two]
         style = {"ha": "center", "va": "center", "style": "italic", "zorder": 6}
         self.names = [ax.text(0, 0, "", **style) for _ in two]
@@ -116,13 +147,21 @@ class _Plane:
             now = points + strength * (points @ A) @ B
             right = self.toy.answer(now) == self.toy.truth[i]
             share[name] = right.float().mean().item()
-            self.dots[i].set(offsets=now, facecolors=[self.toy.colors[i] if ok else "white" for ok in right])
-            self.tails[i].set_data(*torch.stack([points, now, torch.full_like(now, torch.nan)], 1).flatten(0, 1).T)
+            self.dots[i].set(
+                offsets=now, facecolors=[self.toy.colors[i] if ok else "white" for ok in right]
+            )
+            self.tails[i].set_data(
+                *torch.stack([points, now, torch.full_like(now, torch.nan)], 1).flatten(0, 1).T
+            )
         l, r = normalize(-A[:, 0], dim=0), normalize(B[0], dim=0)  # noqa: E741
         self.blind.set_data([3 * l[1], -3 * l[1]], [-3 * l[0], 3 * l[0]])
-        texts = ("", "u") if (l @ r).abs() > 0.999 else ("l", "r")  # the plain projector has one direction for both
+        texts = (
+            ("", "u") if (l @ r).abs() > 0.999 else ("l", "r")
+        )  # the plain projector has one direction for both
         sides = (0.12, -0.12)
-        for line, name, text, v, side in zip(self.arrows, self.names, texts, (l, r), sides, strict=False):
+        for line, name, text, v, side in zip(
+            self.arrows, self.names, texts, (l, r), sides, strict=False
+        ):
             v = 0.6 * v * v[1].sign()
             line.set_data([0, v[0]], [0, v[1]])
             name.set(text=text, position=(v[0] + side * v[1] / 0.6, v[1] - side * v[0] / 0.6))
@@ -135,28 +174,51 @@ def panel(toy: Toy) -> Panel:
     ax = figure.subplots()
     plane = _Plane(ax, toy)
     ax.set_title(toy.title, fontsize=11)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4, frameon=False, fontsize=8, columnspacing=1)
+    ax.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.13),
+        ncols=4,
+        frameon=False,
+        fontsize=8,
+        columnspacing=1,
+    )
     figure.live(*plane.artists)
     figure.settle()
 
     def draw(strength: float, **settings: float) -> View:
         share = plane.show(*toy.edit(**settings), strength)
         text = ", ".join(f"{name} <b>{value:.2f}</b>" for name, value in share.items())
-        return View(figure, share, f"<b>strength {strength:.2f}</b>: share still called right: {text}")
+        return View(
+            figure, share, f"<b>strength {strength:.2f}</b>: share still called right: {text}"
+        )
 
-    more = {} if toy is CLASSES else {"rho": slider("rho", value=0.0), "beta": slider("beta", 0.2, 2.0, 1.0)}
-    return Panel(draw, {"strength": slider("strength", value=0.0), **more}, f"{toy.title}: images of a plane move")
+    more = (
+        {}
+        if toy is CLASSES
+        else {"rho": slider("rho", value=0.0), "beta": slider("beta", 0.2, 2.0, 1.0)}
+    )
+    return Panel(
+        draw,
+        {"strength": slider("strength", value=0.0), **more},
+        f"{toy.title}: images of a plane move",
+    )
 
 
 def row(toy: Toy, steps: Sequence[Mapping[str, float | str]], title: str = "") -> Figure:
     """CLASSES or DOMAINS once for each step, such as {"strength": 0.5, "rho": 1.0}, side by side."""
     figure = plt.figure(figsize=(3.5 * len(steps), 3.9), layout="constrained")
-    for ax, step in zip(figure.subplots(1, len(steps), sharey=True, squeeze=False)[0], steps, strict=True):
+    for ax, step in zip(
+        figure.subplots(1, len(steps), sharey=True, squeeze=False)[0], steps, strict=True
+    ):
         settings = {k: v for k, v in step.items() if k != "strength"}
         _Plane(ax, toy).show(*toy.edit(**settings), step["strength"])
-        ax.set_title(", ".join(v if k == "method" else f"{k} {v:g}" for k, v in step.items()), fontsize=10)
+        ax.set_title(
+            ", ".join(v if k == "method" else f"{k} {v:g}" for k, v in step.items()), fontsize=10
+        )
         ax.label_outer()
-    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(
+        *ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+    )
     figure.suptitle(title or toy.title)
     return figure
 
@@ -171,8 +233,12 @@ def space() -> Figure:
         U = orthonormal_basis(h[:i])
         corners = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0], [-1.0, 1.0]])[:, i - 1 :]
         stays = corners @ torch.linalg.svd(U.T).Vh[i:]
-        ax.add_collection3d(Poly3DCollection([stays.numpy()], facecolor=(0.6, 0.6, 0.6, 0.25), edgecolor="0.5"))
-        for name, color, a, b in zip(("dog", "cat", "car"), CLASSES.colors, h, h - h @ U @ U.T, strict=True):
+        ax.add_collection3d(
+            Poly3DCollection([stays.numpy()], facecolor=(0.6, 0.6, 0.6, 0.25), edgecolor="0.5")
+        )
+        for name, color, a, b in zip(
+            ("dog", "cat", "car"), CLASSES.colors, h, h - h @ U @ U.T, strict=True
+        ):
             ax.quiver(0, 0, 0, *a, color=color, lw=1.6, alpha=0.45, arrow_length_ratio=0.1)
             if b.norm() > 1e-3:
                 ax.quiver(0, 0, 0, *b, color=color, lw=3, arrow_length_ratio=0.12)

@@ -1,7 +1,7 @@
 """Live panels for JupyterLab: controls, one picture, one line of numbers.
 
-No Output widget and no interact: with them an error in a callback is printed and the notebook stays green. Here it
-fails the cell that moved the control.
+No Output widget and no interact: with them an error in a callback is printed and the notebook stays
+green. Here it fails the cell that moved the control.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class View:
 class LiveFigure(Figure):
     """A figure whose background is drawn once; afterwards only the artists handed to `live` are drawn again.
 
-    A full drawing takes a third of a second, which a hand on a slider feels; the live artists take a tenth of that.
+    A full drawing takes a third of a second, which a hand on a slider feels; the live artists take
+    a tenth of that.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -67,7 +68,9 @@ class LiveFigure(Figure):
             if not isinstance(artist, Text) or artist.get_text():
                 self.draw_artist(artist)
         out = io.BytesIO()
-        Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(out, "PNG", compress_level=1)
+        Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(
+            out, "PNG", compress_level=1
+        )
         return out.getvalue()
 
 
@@ -83,21 +86,28 @@ def png(figure: Figure) -> bytes:
 class Panel(w.VBox):
     """Controls over a picture over a line of numbers: every change of a control calls `draw` with all their values.
 
-    draw(**values) -> View must depend on the values alone. `panel.controls["strength"].value = 0.5` does what a hand
-    does, at once and in this thread; an InputError is shown in the panel, any other error is raised.
+    draw(**values) -> View must depend on the values alone. `panel.controls["strength"].value = 0.5`
+    does what a hand does, at once and in this thread; an InputError is shown in the panel, any
+    other error is raised.
     """
 
-    def __init__(self, draw: Callable[..., View], controls: Mapping[str, w.Widget], alt: str) -> None:
+    def __init__(
+        self, draw: Callable[..., View], controls: Mapping[str, w.Widget], alt: str
+    ) -> None:
         self.draw, self.controls, self.alt = draw, dict(controls), alt
         self.numbers: Mapping[str, float] = {}
         self.image = w.Image(
-            format="png", layout=w.Layout(max_width="100%", object_fit="contain", align_self="flex-start")
+            format="png",
+            layout=w.Layout(max_width="100%", object_fit="contain", align_self="flex-start"),
         )
-        # JupyterLab cannot draw an Image that has a tooltip, so what the picture shows is told beside it.
+        # JupyterLab cannot draw an Image that has a tooltip, so what the picture shows is told
+        # beside it.
         told = f'<span role="img" aria-label="{html.escape(alt)}"></span>'
         described = w.HTML(told, layout=w.Layout(height="0", min_height="0", margin="0"))
         self.line = w.HTML()
-        bar = w.HBox(list(self.controls.values()), layout=w.Layout(flex_flow="row wrap", grid_gap="4px 18px"))
+        bar = w.HBox(
+            list(self.controls.values()), layout=w.Layout(flex_flow="row wrap", grid_gap="4px 18px")
+        )
         super().__init__([bar, described, self.image, self.line])
         self._hold = False
         for control in self.controls.values():
@@ -120,7 +130,9 @@ class Panel(w.VBox):
         try:
             for name, value in values.items():
                 if name not in self.controls:
-                    raise InputError(f'this panel has no control "{name}": {", ".join(self.controls)}.')
+                    raise InputError(
+                        f'this panel has no control "{name}": {", ".join(self.controls)}.'
+                    )
                 self.controls[name].value = value
         finally:
             self._hold = False
@@ -139,11 +151,15 @@ class Panel(w.VBox):
 
     def __repr__(self) -> str:
         """Where the controls stand: what a page without JavaScript shows, and what nbval compares."""
-        stand = ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in self.values.items())
+        stand = ", ".join(
+            f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in self.values.items()
+        )
         return f"Live panel ({stand}); open the notebook in JupyterLab to move it."
 
 
-def slider(name: str, low: float = 0.0, high: float = 1.0, value: float = 1.0, step: float = 0.05) -> w.FloatSlider:
+def slider(
+    name: str, low: float = 0.0, high: float = 1.0, value: float = 1.0, step: float = 0.05
+) -> w.FloatSlider:
     """A slider that answers when it is let go, not at every pixel on the way."""
     return w.FloatSlider(
         value, min=low, max=high, step=step, description=name, continuous_update=False, readout_format=".2f",
@@ -154,4 +170,6 @@ def slider(name: str, low: float = 0.0, high: float = 1.0, value: float = 1.0, s
 def choice(name: str, options: list[str], value: str | None = None) -> w.Dropdown:
     """A drop-down list."""
     style, layout = {"description_width": "initial"}, w.Layout(width="230px")
-    return w.Dropdown(options=options, value=value or options[0], description=name, style=style, layout=layout)
+    return w.Dropdown(
+        options=options, value=value or options[0], description=name, style=style, layout=layout
+    )

@@ -1,11 +1,12 @@
 """What an edit did: accuracy grids, groups of images, paraphrases, over a range of strengths.
 
-Images are encoded once; everything here is matrix products on their features, so a strength change is instant.
+Images are encoded once; everything here is matrix products on their features, so a strength change
+is instant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -28,9 +29,10 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 class Task:
     """Encoded images and the prompts that classify them.
 
-    images: features f, classes, domains; prompts (C, n, D_text) and paraphrases (C, n', D_text): text features before
-    the text projection, lists because classes may have different numbers of prompts. translations: the same, with none
-    (0, D_text) for a class without; () where no class has any.
+    images: features f, classes, domains; prompts (C, n, D_text) and paraphrases (C, n', D_text):
+    text features before the text projection, lists because classes may have different numbers of
+    prompts. translations: the same, with none (0, D_text) for a class without; () where no class
+    has any.
     """
 
     grid: ConceptGrid
@@ -80,7 +82,9 @@ def predict(task: Task, W: Tensor, W_text: Tensor, paraphrase: bool = False) -> 
     return (task.images.f @ W @ weights.T).argmax(1)  # the norm of h does not move the argmax
 
 
-def edited_weights(prototypes: Prototypes, edit: ProjectionEdit, strength: float) -> tuple[Tensor, Tensor]:
+def edited_weights(
+    prototypes: Prototypes, edit: ProjectionEdit, strength: float
+) -> tuple[Tensor, Tensor]:
     """(W, W_text) at a strength: what `predict` takes."""
     return edit.weight(prototypes.W, strength), edit.weight(prototypes.W_text, strength, "text")
 
@@ -92,15 +96,18 @@ def accuracy_grid(task: Task, predicted: Tensor) -> pd.DataFrame:
     total = torch.bincount(cell, minlength=task.grid.shape[0] * task.grid.shape[1])
     hits = torch.bincount(cell, right, minlength=len(total))
     return pd.DataFrame(
-        (hits / total).reshape(task.grid.shape).numpy(), index=list(task.grid.classes), columns=list(task.grid.domains)
+        (hits / total).reshape(task.grid.shape).numpy(),
+        index=list(task.grid.classes),
+        columns=list(task.grid.domains),
     )
 
 
 def group_masks(mask: Tensor, images: Features) -> dict[str, Tensor | None]:
     """(n,) bool for each group of images; None where the paradigm has no such group.
 
-    forget: the cells to forget; retained: all others; same_class: a forgotten class in a domain where it stays;
-    same_domain: another class in a domain where something is forgotten (both only for domain-specific requests).
+    forget: the cells to forget; retained: all others; same_class: a forgotten class in a domain
+    where it stays; same_domain: another class in a domain where something is forgotten (both only
+    for domain-specific requests).
     """
     forget = mask[images.class_of, images.domain_of]
     rows, columns = mask.any(1), mask.any(0)
@@ -113,6 +120,23 @@ def group_masks(mask: Tensor, images: Features) -> dict[str, Tensor | None]:
     }
 
 
+def group_accuracy(right: Tensor, groups: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+    """Accuracy of each group: the mean of right (n, ...) bool over its images; no group that is None.
+
+    A group without images is NaN. Double precision, so that comparing with chance is exact.
+    """
+    return {
+        name: right[members].double().mean(0)
+        for name, members in groups.items()
+        if members is not None
+    }
+
+
+def points(before: float, after: float) -> float:
+    """The change of an accuracy in percentage points."""
+    return 100 * (after - before)
+
+
 def halves(task: Task, seed: int = 0) -> tuple[Task, Task]:
     """(to fit or choose on, to measure on): disjoint random halves of every cell; the odd image is measured."""
     images = task.images
@@ -122,7 +146,9 @@ def halves(task: Task, seed: int = 0) -> tuple[Task, Task]:
     for c in cell.unique():
         own = order[cell == c]
         first[own[: len(own) // 2]] = True
-    return tuple(replace(task, images=images.only(part.nonzero().flatten())) for part in (first, ~first))
+    return tuple(
+        replace(task, images=images.only(part.nonzero().flatten())) for part in (first, ~first)
+    )
 
 
 def harmonic(retained: float, forget: float) -> float:
@@ -140,14 +166,22 @@ def evaluate(
 ) -> pd.DataFrame:
     """Accuracy of each group at each strength: a tidy frame (strength, group, n, accuracy, paraphrase, H).
 
-    `unrelated` is a task of other classes; its images in domains that are forgotten whole are left out, since
-    forgetting them is what was asked.
+    `unrelated` is a task of other classes; its images in domains that are forgotten whole are left
+    out, since forgetting them is what was asked.
     """
     mask = edit.request.mask(prototypes.grid)
-    groups = {name: (task, g) for name, g in group_masks(mask, task.images).items() if g is not None}
+    groups = {
+        name: (task, g) for name, g in group_masks(mask, task.images).items() if g is not None
+    }
     if unrelated is not None:
-        gone = {d for d, whole in zip(prototypes.grid.domains, mask.all(0).tolist(), strict=True) if whole}
-        stays = torch.tensor([d not in gone for d in unrelated.grid.domains])[unrelated.images.domain_of]
+        gone = {
+            d
+            for d, whole in zip(prototypes.grid.domains, mask.all(0).tolist(), strict=True)
+            if whole
+        }
+        stays = torch.tensor([d not in gone for d in unrelated.grid.domains])[
+            unrelated.images.domain_of
+        ]
         groups["unrelated"] = (unrelated, stays)
     groups = {name: (t, g) for name, (t, g) in groups.items() if g.any()}
     rows = []
@@ -157,9 +191,16 @@ def evaluate(
             id(t): [predict(t, W, W_text, p).eq(t.images.class_of).float() for p in (False, True)]
             for t in {id(t): t for t, _ in groups.values()}.values()
         }
-        found = {name: [r[g].mean().item() for r in right[id(t)]] for name, (t, g) in groups.items()}
-        H = harmonic(found["retained"][0], found["forget"][0]) if {"retained", "forget"} <= found.keys() else None
+        found = {
+            name: [r[g].mean().item() for r in right[id(t)]] for name, (t, g) in groups.items()
+        }
+        H = (
+            harmonic(found["retained"][0], found["forget"][0])
+            if {"retained", "forget"} <= found.keys()
+            else None
+        )
         rows += [
-            (strength, name, int(groups[name][1].sum()), plain, other, H) for name, (plain, other) in found.items()
+            (strength, name, int(groups[name][1].sum()), plain, other, H)
+            for name, (plain, other) in found.items()
         ]
     return pd.DataFrame(rows, columns=["strength", "group", "n", "accuracy", "paraphrase", "H"])

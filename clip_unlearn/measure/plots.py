@@ -40,7 +40,8 @@ LABELS = {
 def show(figure: Figure, alt: str) -> None:
     """Display a figure once, with a text for those who do not see it, and close it.
 
-    The picture is made here: IPython makes one of its own accord only after pyplot has drawn something.
+    The picture is made here: IPython makes one of its own accord only after pyplot has drawn
+    something.
     """
     bundle = {"image/png": print_figure(figure, base64=True), "text/plain": repr(figure)}
     display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
@@ -53,7 +54,9 @@ def _outline(ax: plt.Axes, mask: Tensor) -> None:
         ax.add_patch(Rectangle((k, c), 1, 1, fill=False, edgecolor="black", lw=1.6))
 
 
-def accuracy_grids(before: pd.DataFrame, after: pd.DataFrame, mask: Tensor, title: str = "") -> Figure:
+def accuracy_grids(
+    before: pd.DataFrame, after: pd.DataFrame, mask: Tensor, title: str = ""
+) -> Figure:
     """Accuracy of each cell before, after, and the difference; the cells to forget are framed."""
     C, K = before.shape
     size = (3.4 + 0.66 * 3 * max(K, 3), 1.7 + 0.27 * max(C, 4))
@@ -87,7 +90,15 @@ def strength_curve(frame: pd.DataFrame, marked: float, chance: float) -> Figure:
     """Accuracy of each group against the strength, with paraphrases of the forgotten cells and the chosen strength."""
     figure, ax = plt.subplots(figsize=(7.5, 4), layout="constrained")
     for name, rows in frame.groupby("group", sort=False):
-        ax.plot(rows["strength"], 100 * rows["accuracy"], "o-", color=COLORS[name], label=LABELS[name], lw=2, ms=4)
+        ax.plot(
+            rows["strength"],
+            100 * rows["accuracy"],
+            "o-",
+            color=COLORS[name],
+            label=LABELS[name],
+            lw=2,
+            ms=4,
+        )
     forget = frame[frame["group"] == "forget"]
     ax.plot(
         forget["strength"],
@@ -98,29 +109,43 @@ def strength_curve(frame: pd.DataFrame, marked: float, chance: float) -> Figure:
         label="to forget, paraphrased",
     )
     ax.axhline(100 * chance, color="0.5", lw=1, ls=":")
-    ax.annotate("chance", (0.0, 100 * chance), (2, 3), textcoords="offset points", color="0.4", fontsize=9)
+    ax.annotate(
+        "chance", (0.0, 100 * chance), (2, 3), textcoords="offset points", color="0.4", fontsize=9
+    )
     ax.axvline(marked, color="0.3", lw=1)
     ax.set(
-        xlim=(-0.02, 1.02), ylim=(-2, 102), xlabel="strength", ylabel="accuracy (%)", title="Accuracy against strength"
+        xlim=(-0.02, 1.02),
+        ylim=(-2, 102),
+        xlabel="strength",
+        ylabel="accuracy (%)",
+        title="Accuracy against strength",
     )
     ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     sns.despine(figure)
     return figure
 
 
-def destinations(predicted: Tensor, classes: Sequence[str], forgotten: Sequence[str], top: int = 10) -> Figure:
+def destinations(
+    predicted: Tensor, classes: Sequence[str], forgotten: Sequence[str], top: int = 10
+) -> Figure:
     """Where the images to forget went: how often each class is now the answer."""
     counts = pd.Series(np.bincount(predicted.numpy(), minlength=len(classes)), index=list(classes))
     counts = counts[counts > 0].sort_values(ascending=False)
     if len(counts) > top:
-        counts = pd.concat([counts[:top], pd.Series({f"{len(counts) - top} others": counts[top:].sum()})])
+        counts = pd.concat(
+            [counts[:top], pd.Series({f"{len(counts) - top} others": counts[top:].sum()})]
+        )
     share = 100 * counts / counts.sum()
     colors = [COLORS["forget"] if name in forgotten else COLORS["retained"] for name in share.index]
     figure, ax = plt.subplots(figsize=(7.5, 0.9 + 0.3 * len(share)), layout="constrained")
     ax.barh(share.index, share, color=colors)
     ax.bar_label(ax.containers[0], [f"{n}" for n in counts], padding=3, fontsize=9)
     ax.invert_yaxis()
-    ax.set(xlim=(0, 105), xlabel="share of the images to forget (%)", title="What the forgotten images are called now")
+    ax.set(
+        xlim=(0, 105),
+        xlabel="share of the images to forget (%)",
+        title="What the forgotten images are called now",
+    )
     sns.despine(figure)
     return figure
 
@@ -135,7 +160,11 @@ def examples(
     """Image rows, a title each, with the prediction before and after beneath: right in blue, wrong in red."""
     width = max(len(chosen) for _, chosen in rows)
     figure, axes = plt.subplots(
-        len(rows), width, figsize=(1.55 * width, 2.3 * len(rows)), squeeze=False, layout="constrained"
+        len(rows),
+        width,
+        figsize=(1.55 * width, 2.3 * len(rows)),
+        squeeze=False,
+        layout="constrained",
     )
     right, wrong = COLORS["retained"], WRONG
     for line, (title, chosen) in zip(axes, rows, strict=True):
@@ -148,7 +177,14 @@ def examples(
                 name = classes[int(predicted[i])]
                 color = right if predicted[i] == images.class_of[i] else wrong
                 ax.text(
-                    0.5, y, f"{label}: {name}", transform=ax.transAxes, ha="center", va="top", fontsize=8, color=color
+                    0.5,
+                    y,
+                    f"{label}: {name}",
+                    transform=ax.transAxes,
+                    ha="center",
+                    va="top",
+                    fontsize=8,
+                    color=color,
                 )
         line[0].set_title(title, loc="left", fontsize=10, pad=8)
     return figure
@@ -161,7 +197,9 @@ def sample(images: Features, grid: ConceptGrid, classes: Sequence[str], number: 
         squeeze=False, layout="constrained",
     )  # fmt: skip
     for ax, (domain, name) in zip(axes.flat, product(grid.domains, classes), strict=True):
-        cell = (images.class_of == grid.class_index(name)) & (images.domain_of == grid.domain_index(domain))
+        cell = (images.class_of == grid.class_index(name)) & (
+            images.domain_of == grid.domain_index(domain)
+        )
         with Image.open(images.paths[cell.nonzero().flatten()[number]]) as picture:
             ax.imshow(picture.convert("RGB").resize((128, 128)))
         ax.set(xticks=[], yticks=[])

@@ -11,8 +11,8 @@ from ..core.concepts import ForgetRequest, all_requests
 from ..core.edit import check_method, check_towers, fit_edit
 from ..core.errors import InputError
 from ..core.prototypes import Prototypes
-from ..report.analysis import SurveyConfig, prepare
 from .evaluate import GROUPS, Task, evaluate, one_thread
+from .setting import SurveyConfig, prepare
 
 
 @one_thread()
@@ -28,13 +28,19 @@ def every_request(
 ) -> pd.DataFrame:
     """One row for every request of a paradigm: forget before and after, and changes of the other groups, in points."""
     rows = []
-    for request in tqdm(all_requests(prototypes.grid, paradigm), desc=paradigm, disable=not progress):
+    for request in tqdm(
+        all_requests(prototypes.grid, paradigm), desc=paradigm, disable=not progress
+    ):
         edit = fit_edit(prototypes, request, method, **settings)
         frame = evaluate(prototypes, edit, task, sorted({0.0, strength}), unrelated)
         table = frame.pivot(index="group", columns="strength", values=["accuracy", "paraphrase"])
         if "forget" not in table.index:
             continue  # a cell without images cannot be measured
-        row = {"request": str(request), "method": edit.method, "before": table.loc["forget", ("accuracy", 0.0)]}
+        row = {
+            "request": str(request),
+            "method": edit.method,
+            "before": table.loc["forget", ("accuracy", 0.0)],
+        }
         row["forget"] = table.loc["forget", ("accuracy", strength)]
         row["paraphrase"] = table.loc["forget", ("paraphrase", strength)]
         for group in table.index.difference(["forget"]):
@@ -52,7 +58,9 @@ def summary(frame: pd.DataFrame) -> dict[str, float | str | int]:
             values = frame[column].dropna()
             out[column] = values.mean()
             if column != "before":
-                out[f"{column} worst"] = values.max() if column in ("forget", "paraphrase") else values.min()
+                out[f"{column} worst"] = (
+                    values.max() if column in ("forget", "paraphrase") else values.min()
+                )
     return out
 
 
@@ -69,7 +77,8 @@ def survey_all(
 ) -> tuple[pd.DataFrame, str]:
     """Every request of every paradigm: one row each, and the table of means (worst) in Markdown.
 
-    Where there is one domain alone, only global requests leave something to keep; the others are left out.
+    Where there is one domain alone, only global requests leave something to keep; the others are
+    left out.
     """
     method, frames = None if config.method == "default" else config.method, []
     for paradigm in paradigms:
@@ -80,11 +89,17 @@ def survey_all(
     if len(s.prototypes.grid.domains) == 1:
         paradigms = [paradigm for paradigm in paradigms if paradigm == "global"]
     if not paradigms:
-        raise InputError(f'the only domain is "{s.prototypes.grid.domains[0]}": a request for a domain needs another.')
+        raise InputError(
+            f'the only domain is "{s.prototypes.grid.domains[0]}": a request for a domain needs another.'
+        )
     for paradigm in paradigms:
-        frame = every_request(s.prototypes, s.task, paradigm, method, s.unrelated, strength, towers=towers)
+        frame = every_request(
+            s.prototypes, s.task, paradigm, method, s.unrelated, strength, towers=towers
+        )
         frames.append(frame.assign(paradigm=paradigm))
-    return pd.concat(frames, ignore_index=True), markdown([summary(f) | {"kind": f["paradigm"][0]} for f in frames])
+    return pd.concat(frames, ignore_index=True), markdown(
+        [summary(f) | {"kind": f["paradigm"][0]} for f in frames]
+    )
 
 
 def markdown(rows: Sequence[dict]) -> str:
@@ -93,7 +108,10 @@ def markdown(rows: Sequence[dict]) -> str:
         "forget": "forget", "paraphrase": "paraphrased", "retained": "retained", "same_class": "same class",
         "same_domain": "same domain", "unrelated": "unrelated",
     }  # fmt: skip
-    lines = ["| requests | edit | before | " + " | ".join(titles.values()) + " |", "|---" * (3 + len(titles)) + "|"]
+    lines = [
+        "| requests | edit | before | " + " | ".join(titles.values()) + " |",
+        "|---" * (3 + len(titles)) + "|",
+    ]
     for row in rows:
         cells = []
         for column in titles:

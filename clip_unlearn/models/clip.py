@@ -27,8 +27,8 @@ PRECISIONS = ("fp32", "fp16", "bf16")
 class Clip:
     """A loaded CLIP: the open_clip model in eval mode, its tokenizer, preprocessing, and where it came from.
 
-    `origin` is what names the very weights: MODEL:TAG, an "hf-hub:" name, or "" for local files. `edits` is what the
-    edit.json of its folder says was done to it before.
+    `origin` is what names the very weights: MODEL:TAG, an "hf-hub:" name, or "" for local files.
+    `edits` is what the edit.json of its folder says was done to it before.
     """
 
     model: nn.Module
@@ -53,7 +53,9 @@ class Clip:
         """f (n, D[+1]), float32, of preprocessed pixels (n, 3, s, s), before the projection; differentiable."""
         pixels = pixels.to(self.device, open_clip.get_input_dtype(self.precision))
         with image_head(self.model).bypassed() as finish:
-            return finish(self.model.encode_image(pixels, normalize=False))  # CoCa would normalise unasked
+            return finish(
+                self.model.encode_image(pixels, normalize=False)
+            )  # CoCa would normalise unasked
 
     @torch.no_grad()
     def text_features(self, prompts: Sequence[str]) -> torch.Tensor:
@@ -86,12 +88,13 @@ def load_clip(
 ) -> Clip:
     """Load a CLIP: "bundled", a local open_clip folder, an "hf-hub:" name, or an open_clip name with a tag or file.
 
-    `pretrained` is one of open_clip's tags, or a file: .safetensors, or a state dict (.pt, .pth, .bin). A file says
-    nothing of its preprocessing: what all of the architecture's tags share is taken, else open_clip's default.
-    `device` None or "auto" is the GPU where there is one. `precision` (fp32, fp16, bf16) is that of the weights; an
-    edit is computed in float32 whatever it is.
-    Raises ModelError: no config or weights, a pickle, no such name or tag, mismatched QuickGELU, a tower that cannot be
-    edited, or weights that are not on this machine and cannot be fetched.
+    `pretrained` is one of open_clip's tags, or a file: .safetensors, or a state dict (.pt, .pth,
+    .bin). A file says nothing of its preprocessing: what all of the architecture's tags share is
+    taken, else open_clip's default. `device` None or "auto" is the GPU where there is one.
+    `precision` (fp32, fp16, bf16) is that of the weights; an edit is computed in float32 whatever
+    it is. Raises ModelError: no config or weights, a pickle, no such name or tag, mismatched
+    QuickGELU, a tower that cannot be edited, or weights that are not on this machine and cannot be
+    fetched.
     """
     if precision not in PRECISIONS:
         raise ModelError(f'unknown precision "{precision}": {", ".join(PRECISIONS)}.')
@@ -100,7 +103,8 @@ def load_clip(
     source = find_source(str(name), str(pretrained) if pretrained else None)
     with prepared(source.files, source.origin or source.label):
         try:
-            # open_clip reads again without weights_only where a file makes the first reading fail in a certain way.
+            # open_clip reads again without weights_only where a file makes the first reading fail
+            # in a certain way.
             with mock.patch.dict(os.environ, {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}):
                 model, _, preprocess = open_clip.create_model_and_transforms(
                     source.name,
@@ -116,7 +120,9 @@ def load_clip(
         except Exception as error:
             raise ModelError(f"cannot load {source.label}: {first_line(error)}") from error
     model.eval().requires_grad_(False)
-    clip = Clip(model, preprocess, tokenizer, source.label, config, precision, source.origin, source.edits())
+    clip = Clip(
+        model, preprocess, tokenizer, source.label, config, precision, source.origin, source.edits()
+    )
     _check_towers(clip)
     return clip
 
@@ -139,6 +145,8 @@ def save_model(clip: Clip, folder: Path) -> None:
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in clip.model.state_dict().items()}
     save_tensors(folder / WEIGHTS, tensors)
     inner = getattr(clip.tokenizer, "tokenizer", None)
-    if hasattr(inner, "save_pretrained"):  # a Hugging Face tokenizer, which open_clip looks for in the folder
+    if hasattr(
+        inner, "save_pretrained"
+    ):  # a Hugging Face tokenizer, which open_clip looks for in the folder
         inner.save_pretrained(folder)
     (folder / CONFIG).write_text(json.dumps(clip.config, indent=2, default=str) + "\n")

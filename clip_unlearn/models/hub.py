@@ -49,10 +49,14 @@ def reach(address: str, seconds: float = PROBE_SECONDS) -> None:
     In a process of its own, because no look-up of a name has a time limit.
     """
     try:
-        subprocess.run([sys.executable, "-c", _ASK, address], capture_output=True, timeout=seconds, check=True)
+        subprocess.run(
+            [sys.executable, "-c", _ASK, address], capture_output=True, timeout=seconds, check=True
+        )
     except subprocess.SubprocessError as error:
         why = (error.stderr or b"no answer").decode(errors="replace").strip().splitlines()[-1]
-        raise ConnectionError(f"no network: {address} cannot be reached ({why}). Connect, and try again.") from None
+        raise ConnectionError(
+            f"no network: {address} cannot be reached ({why}). Connect, and try again."
+        ) from None
 
 
 def hub_files(name: str, tag: str | None) -> list[HubFile]:
@@ -62,7 +66,9 @@ def hub_files(name: str, tag: str | None) -> list[HubFile]:
         try:
             validate_repo_id(repo)
         except HFValidationError:
-            raise ModelError(f'"{name}" is no name on the hub; it should look like {PREFIX}OWNER/NAME.') from None
+            raise ModelError(
+                f'"{name}" is no name on the hub; it should look like {PREFIX}OWNER/NAME.'
+            ) from None
         config = HubFile(repo, (CONFIG,))
         path = config.cached()
         text = json.loads(Path(path).read_text())["model_cfg"]["text_cfg"] if path else {}
@@ -71,14 +77,25 @@ def hub_files(name: str, tag: str | None) -> list[HubFile]:
     repo, _, file = open_clip.get_pretrained_cfg(name, tag or "").get("hf_hub", "").rpartition("/")
     if repo:
         safe = f"{file.rpartition('.')[0]}.safetensors"  # open_clip looks for it first
-        files.insert(0, HubFile(repo, (file, safe) if file else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)))
+        files.insert(
+            0, HubFile(repo, (file, safe) if file else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME))
+        )
     return files
 
 
-def text_files(text: dict, keys: Sequence[str] = ("hf_tokenizer_name", "hf_model_name")) -> list[HubFile]:
+def text_files(
+    text: dict, keys: Sequence[str] = ("hf_tokenizer_name", "hf_model_name")
+) -> list[HubFile]:
     """What a Hugging Face tokenizer or text tower (text_cfg) asks the hub for."""
-    names = {"hf_tokenizer_name": ("tokenizer_config.json", "tokenizer.json"), "hf_model_name": ("config.json",)}
-    return [HubFile(text[key], names[key]) for key in keys if text.get(key) and not Path(text[key]).is_dir()]
+    names = {
+        "hf_tokenizer_name": ("tokenizer_config.json", "tokenizer.json"),
+        "hf_model_name": ("config.json",),
+    }
+    return [
+        HubFile(text[key], names[key])
+        for key in keys
+        if text.get(key) and not Path(text[key]).is_dir()
+    ]
 
 
 def check_transformers(text: dict, name: str) -> None:
@@ -86,7 +103,9 @@ def check_transformers(text: dict, name: str) -> None:
     needs = [key for key in ("hf_model_name", "hf_tokenizer_name") if text.get(key)]
     if needs and importlib.util.find_spec("transformers") is None:
         what = "text tower" if needs[0] == "hf_model_name" else "tokenizer"
-        raise ModelError(f"{name} takes its {what} ({text[needs[0]]}) from transformers: pip install transformers.")
+        raise ModelError(
+            f"{name} takes its {what} ({text[needs[0]]}) from transformers: pip install transformers."
+        )
 
 
 @contextlib.contextmanager
@@ -100,7 +119,11 @@ def prepared(files: Sequence[HubFile], spec: str) -> Iterator[None]:
     if why and any(file.vital for file in missing):
         raise ModelError(_missing(missing, spec, why))
     # The hub would ask whether a file has changed, with retries where there is no network.
-    quiet = mock.patch.object(constants, "HF_HUB_OFFLINE", True) if why or not missing else contextlib.nullcontext()
+    quiet = (
+        mock.patch.object(constants, "HF_HUB_OFFLINE", True)
+        if why or not missing
+        else contextlib.nullcontext()
+    )
     try:
         with quiet:
             yield
@@ -132,7 +155,9 @@ def _missing(files: Sequence[HubFile], spec: str, why: str) -> str:
     by_hand = ""
     if weights and not spec.startswith(PREFIX):
         url = hf_hub_url(weights.repo, weights.names[0])
-        by_hand = f" Or download {url} by hand and give the file in place of the tag: --pretrained FILE."
+        by_hand = (
+            f" Or download {url} by hand and give the file in place of the tag: --pretrained FILE."
+        )
     return (
         f"{spec} is not on this machine: missing {listed}; {why.rstrip('.')}. Where there is a network, run "
         f"`python -m clip_unlearn.check --prefetch {spec}`, and copy {folders} from its {constants.HF_HUB_CACHE} "

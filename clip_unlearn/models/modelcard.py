@@ -16,7 +16,9 @@ LIMITS = """\
 - All other limits, biases and terms of use of the base model hold as before."""
 
 
-def model_card(facts: Mapping, measured: Measured | None = None, measured_on: str = "", license: str = "other") -> str:
+def model_card(
+    facts: Mapping, measured: Measured | None = None, measured_on: str = "", license: str = "other"
+) -> str:
     """The card as Markdown with YAML front matter; `facts` is what edit.json says (see `saved.save_edited`)."""
     base = facts["base_repo"] or facts["origin"] or facts["base"]
     front = ModelCardData(

@@ -11,19 +11,34 @@ from pathlib import Path
 import open_clip
 from safetensors import SafetensorError, safe_open
 
-from ..core.cache import put, save_tensors, writable_home
+from ..core.cache import save_tensors
 from ..core.concepts import ForgetRequest
-from ..core.edits import EditSequence, ProjectionEdit, check_strength
+from ..core.edit import EditSequence, ProjectionEdit, check_strength
 from ..core.errors import InputError
 from .clip import Clip, save_model
+from .files import put, writable_home
 from .hub import CONFIG, PREFIX
 from .modelcard import Measured, model_card
 from .sources import WEIGHTS
 
 FORMAT = "clip_unlearn edit 1"
 # What an edited CLIP's folder may hold: ours, and what the tokenizers of Hugging Face keep.
-_FILES = {WEIGHTS, CONFIG, "edit.json", "README.md", "tokenizer.json", "tokenizer_config.json", "vocab.json"}
-_FILES |= {"vocab.txt", "merges.txt", "special_tokens_map.json", "added_tokens.json", "spiece.model"}
+_FILES = {
+    WEIGHTS,
+    CONFIG,
+    "edit.json",
+    "README.md",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+}
+_FILES |= {
+    "vocab.txt",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "spiece.model",
+}
 _FILES |= {"sentencepiece.bpe.model"}
 
 
@@ -38,10 +53,11 @@ def save_edited(
 ) -> Path:
     """Write the edited CLIP as an open_clip folder with edit.json and a model card; the CLIP itself is untouched.
 
-    `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads it, and it can be pushed to a hub as it is.
-    `measured` are numbers for the card, rows of columns, such as the "groups" of metrics.json; `measured_on` says on
-    which images. `license` is the base model's. All or nothing: a folder appears when everything is in it.
-    Raises InputError for a strength outside [0, 1], an edit that was fitted on another CLIP, or a folder in the way.
+    `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads it, and it can be pushed to a
+    hub as it is. `measured` are numbers for the card, rows of columns, such as the "groups" of
+    metrics.json; `measured_on` says on which images. `license` is the base model's. All or nothing:
+    a folder appears when everything is in it. Raises InputError for a strength outside [0, 1], an
+    edit that was fitted on another CLIP, or a folder in the way.
     """
     folder, strength = Path(folder), check_strength(strength)
     fingerprint = clip.fingerprint()
@@ -49,7 +65,9 @@ def save_edited(
     writable_home(folder)
     check_replaceable(folder)
     facts = _facts(clip, fingerprint, edit, strength) | ({"measured": measured} if measured else {})
-    with tempfile.TemporaryDirectory(prefix=".edited.partial-", dir=writable_home(folder.absolute().parent)) as stage:
+    with tempfile.TemporaryDirectory(
+        prefix=".edited.partial-", dir=writable_home(folder.absolute().parent)
+    ) as stage:
         made = Path(stage) / "clip"
         with edit.applied(clip, strength):
             save_model(clip, made)
@@ -60,13 +78,33 @@ def save_edited(
     return folder
 
 
+def check_folder(out: Path, model: str) -> None:
+    """InputError, before minutes of work, unless `out` is new, empty, or an earlier edit of another CLIP."""
+    writable_home(out)
+    if out.is_dir() and any(out.iterdir()) and not (out / "edit.json").is_file():
+        raise InputError(
+            f"{out} holds other files; name a new folder for the edited CLIP, or one that holds an edit."
+        )
+    check_replaceable(out)
+    if out.is_dir() and Path(model.removeprefix("local-dir:")).resolve() == out.resolve():
+        raise InputError(f"{out} is the model itself; name another folder for the edited CLIP.")
+    if out.resolve() == Path.cwd():
+        raise InputError(
+            "the edited CLIP is put in place as a whole folder, which cannot be the one you are in."
+        )
+
+
 def check_replaceable(folder: Path) -> None:
     """InputError unless a folder is new, empty, or an edited CLIP and nothing else: it is replaced as a whole."""
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if names and "edit.json" not in names:
-        raise InputError(f"{folder} is in the way: it is not empty, and no edited CLIP that could be replaced.")
+        raise InputError(
+            f"{folder} is in the way: it is not empty, and no edited CLIP that could be replaced."
+        )
     if others := sorted(names - _FILES):
-        raise InputError(f"{folder} holds {others[0]} beside an edited CLIP, and would be replaced as a whole.")
+        raise InputError(
+            f"{folder} holds {others[0]} beside an edited CLIP, and would be replaced as a whole."
+        )
 
 
 def save_edit(edit: ProjectionEdit, file: str | Path) -> Path:
@@ -76,16 +114,26 @@ def save_edit(edit: ProjectionEdit, file: str | Path) -> Path:
     """
     file = Path(file)
     if not edit.base:
-        raise InputError("this edit does not say which CLIP it was fitted on; an edit by `fit_edit` does.")
+        raise InputError(
+            "this edit does not say which CLIP it was fitted on; an edit by `fit_edit` does."
+        )
     if file.is_dir():
         raise InputError(f"{file} is a folder; an edit alone is one file.")
     if file.exists():
         read_edit(file)  # only an edit is replaced
     tensors = {f"{tower}.A": A.float().contiguous() for tower, (A, _) in edit.factors.items()}
     tensors |= {f"{tower}.B": B.float().contiguous() for tower, (_, B) in edit.factors.items()}
-    facts = _edit_facts(edit, 1.0) | {"seed": edit.seed, "base_fingerprint": edit.base, "versions": versions()}
-    with tempfile.TemporaryDirectory(prefix=".edit.partial-", dir=writable_home(file.absolute().parent)) as stage:
-        save_tensors(Path(stage) / file.name, tensors, {"format": FORMAT, "edit": json.dumps(facts)})
+    facts = _edit_facts(edit, 1.0) | {
+        "seed": edit.seed,
+        "base_fingerprint": edit.base,
+        "versions": versions(),
+    }
+    with tempfile.TemporaryDirectory(
+        prefix=".edit.partial-", dir=writable_home(file.absolute().parent)
+    ) as stage:
+        save_tensors(
+            Path(stage) / file.name, tensors, {"format": FORMAT, "edit": json.dumps(facts)}
+        )
         file.parent.mkdir(parents=True, exist_ok=True)
         put(Path(stage) / file.name, file)
     return file
@@ -94,7 +142,8 @@ def save_edit(edit: ProjectionEdit, file: str | Path) -> Path:
 def load_edit(file: str | Path, clip: Clip) -> ProjectionEdit:
     """The edit of a file, for the CLIP that it was fitted on.
 
-    Raises InputError for a file that holds no edit, or an edit of another CLIP: it would remove something else there.
+    Raises InputError for a file that holds no edit, or an edit of another CLIP: it would remove
+    something else there.
     """
     file = Path(file)
     facts = read_edit(file)
@@ -102,7 +151,9 @@ def load_edit(file: str | Path, clip: Clip) -> ProjectionEdit:
     with safe_open(file, "pt") as held:
         towers = dict.fromkeys(name.partition(".")[0] for name in held.keys())  # noqa: SIM118 (it is no mapping)
         factors = {t: (held.get_tensor(f"{t}.A"), held.get_tensor(f"{t}.B")) for t in towers}
-    edit = ProjectionEdit(request, facts["method"], factors, facts["seed"], facts["base_fingerprint"])
+    edit = ProjectionEdit(
+        request, facts["method"], factors, facts["seed"], facts["base_fingerprint"]
+    )
     _check_base(edit, clip.fingerprint(), str(file), clip)
     return edit
 
@@ -121,7 +172,9 @@ def read_edit(file: str | Path) -> dict:
             return json.loads(note["edit"])
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise InputError(f"{file} is no edit of clip_unlearn: {error}.") from error
-    raise InputError(f'{file} is no edit of clip_unlearn: its format is "{note.get("format", "")}", not "{FORMAT}".')
+    raise InputError(
+        f'{file} is no edit of clip_unlearn: its format is "{note.get("format", "")}", not "{FORMAT}".'
+    )
 
 
 def versions() -> dict[str, str]:
@@ -130,7 +183,9 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
-def _check_base(edit: ProjectionEdit | EditSequence, fingerprint: str, what: str, clip: Clip) -> None:
+def _check_base(
+    edit: ProjectionEdit | EditSequence, fingerprint: str, what: str, clip: Clip
+) -> None:
     """Raise InputError for an edit of another CLIP; one made by hand, without a base, is taken on trust."""
     if edit.base and edit.base != fingerprint:
         raise InputError(
@@ -140,10 +195,15 @@ def _check_base(edit: ProjectionEdit | EditSequence, fingerprint: str, what: str
         )
 
 
-def _facts(clip: Clip, fingerprint: str, edit: ProjectionEdit | EditSequence, strength: float) -> dict:
+def _facts(
+    clip: Clip, fingerprint: str, edit: ProjectionEdit | EditSequence, strength: float
+) -> dict:
     """What edit.json says: the base, the edits with the strength of each, and the versions."""
     steps = edit.steps if isinstance(edit, EditSequence) else ((edit, 1.0),)
-    edits = [*clip.edits, *(_edit_facts(one, own * strength) | {"seed": one.seed} for one, own in steps)]
+    edits = [
+        *clip.edits,
+        *(_edit_facts(one, own * strength) | {"seed": one.seed} for one, own in steps),
+    ]
     base = {
         "base": clip.name,
         "origin": clip.origin,
@@ -172,4 +232,6 @@ def _hub_repo(origin: str) -> str:
     if origin.startswith(PREFIX):
         return origin.removeprefix(PREFIX)
     name, _, tag = origin.partition(":")
-    return open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "").rpartition("/")[0] if tag else ""
+    return (
+        open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "").rpartition("/")[0] if tag else ""
+    )

@@ -41,13 +41,18 @@ class Source:
             facts = json.loads(file.read_text(encoding="utf-8"))
             return tuple(facts.get("edits", [facts]))
         except (ValueError, AttributeError, TypeError) as error:
-            raise ModelError(f"{file} does not say what was forgotten: {first_line(error)}") from error
+            raise ModelError(
+                f"{file} does not say what was forgotten: {first_line(error)}"
+            ) from error
 
     def config(self, model: nn.Module) -> dict:
         """What open_clip_config.json says of it."""
         if self.folder:
             return json.loads((self.folder / CONFIG).read_text())
-        return {"model_cfg": open_clip.get_model_config(self.name), "preprocess_cfg": model.visual.preprocess_cfg}
+        return {
+            "model_cfg": open_clip.get_model_config(self.name),
+            "preprocess_cfg": model.visual.preprocess_cfg,
+        }
 
 
 def find_source(name: str, pretrained: str | None) -> Source:
@@ -58,22 +63,39 @@ def find_source(name: str, pretrained: str | None) -> Source:
     if name.startswith("local-dir:") or folder.is_dir():
         label = "bundled" if folder == bundled("bundled_clip") else folder.resolve().name
         if pretrained:
-            raise ModelError(f'--pretrained "{pretrained}" goes with an open_clip name; {label} has its own weights.')
+            raise ModelError(
+                f'--pretrained "{pretrained}" goes with an open_clip name; {label} has its own weights.'
+            )
         _check_folder(folder)
         text = _text_config(folder)
         check_transformers(text, label)
-        return Source(label, f"local-dir:{folder}", folder=folder, files=tuple(text_files(text, ("hf_model_name",))))
+        return Source(
+            label,
+            f"local-dir:{folder}",
+            folder=folder,
+            files=tuple(text_files(text, ("hf_model_name",))),
+        )
     if folder.is_file():
-        raise ModelError(f"{folder} is a file: name its architecture, and give the file as its weights (--pretrained).")
+        raise ModelError(
+            f"{folder} is a file: name its architecture, and give the file as its weights (--pretrained)."
+        )
     if name.startswith(PREFIX):
         if pretrained:
-            raise ModelError(f'--pretrained "{pretrained}" goes with an open_clip name; {name} has its own weights.')
+            raise ModelError(
+                f'--pretrained "{pretrained}" goes with an open_clip name; {name} has its own weights.'
+            )
         return Source(name, name, origin=name, files=tuple(hub_files(name, None)))
     label, name = name, name.replace("/", "-")  # "ViT-B/32" is open_clip's ViT-B-32
     tag = _check_name(name, pretrained)
     check_transformers(open_clip.get_model_config(name)["text_cfg"], name)
     if tag:
-        return Source(label, name, pretrained, origin=f"{name}:{pretrained}", files=tuple(hub_files(name, pretrained)))
+        return Source(
+            label,
+            name,
+            pretrained,
+            origin=f"{name}:{pretrained}",
+            files=tuple(hub_files(name, pretrained)),
+        )
     return Source(label, name, pretrained, preprocess=_shared_preprocessing(name))
 
 
@@ -82,10 +104,14 @@ def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise ModelError(f"no model folder {folder}.")
     if not (folder / CONFIG).is_file():
-        raise ModelError(f"model folder {folder} has no {CONFIG}; an open_clip folder holds {CONFIG} and {WEIGHTS}.")
+        raise ModelError(
+            f"model folder {folder} has no {CONFIG}; an open_clip folder holds {CONFIG} and {WEIGHTS}."
+        )
     if any((folder / name).is_file() for name in (WEIGHTS, "open_clip_pytorch_model.safetensors")):
         return  # open_clip prefers these to anything else in the folder
-    pickles = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".pkl", ".ckpt"})
+    pickles = sorted(
+        p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".pkl", ".ckpt"}
+    )
     if pickles:
         raise ModelError(
             f"{folder / pickles[0]} is a pickle, which can run code when it is opened, so it is not loaded; "
@@ -108,12 +134,15 @@ def _check_name(name: str, pretrained: str | None) -> bool:
     """Whether `pretrained` is a tag of an open_clip name, and not a file; raises ModelError if it is neither."""
     config = open_clip.get_model_config(name)
     if config is None:
-        raise ModelError(f'"{name}" is neither a folder nor an open_clip model name (open_clip.list_models()).')
+        raise ModelError(
+            f'"{name}" is neither a folder nor an open_clip model name (open_clip.list_models()).'
+        )
     tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
     if pretrained is None:
         raise ModelError(f"{name} needs --pretrained: one of {tags}, or a .safetensors file.")
     if tag := open_clip.get_pretrained_cfg(name, pretrained):
-        # The other way round there is nothing better to load: one architecture has it, and its tag keeps silent.
+        # The other way round there is nothing better to load: one architecture has it, and its tag
+        # keeps silent.
         if tag.get("quick_gelu") and not config.get("quick_gelu"):
             raise ModelError(
                 f"QuickGELU mismatch: {pretrained} was trained with that activation and {name} has another; load "
@@ -155,6 +184,10 @@ def _shared_preprocessing(name: str) -> dict:
     """The preprocessing that all pretrained weights of an architecture share; nothing where they differ."""
     keys = ("mean", "std", "interpolation", "resize_mode")
     tags = open_clip.list_pretrained_tags_by_model(name)
-    found = {tuple(open_clip.get_pretrained_cfg(name, tag).get(key) for key in keys) for tag in tags}
+    found = {
+        tuple(open_clip.get_pretrained_cfg(name, tag).get(key) for key in keys) for tag in tags
+    }
     shared = found.pop() if len(found) == 1 else ()
-    return {f"image_{key}": value for key, value in zip(keys, shared, strict=False) if value is not None}
+    return {
+        f"image_{key}": value for key, value in zip(keys, shared, strict=False) if value is not None
+    }

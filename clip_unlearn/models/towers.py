@@ -18,7 +18,8 @@ from ..core.errors import ModelError
 class Head:
     """The last linear map of a tower: a (D, d) parameter or an nn.Linear, held by `owner` under `name`.
 
-    A bias counts as one more row of W, met by a feature that is always 1, so that h = f W holds for every tower.
+    A bias counts as one more row of W, met by a feature that is always 1, so that h = f W holds for
+    every tower.
     """
 
     owner: nn.Module
@@ -57,13 +58,18 @@ class Head:
     def tensors(self) -> list[torch.Tensor]:
         """The model's own tensors behind W, for a snapshot that restores bit for bit."""
         held = self.held
-        return [held] if isinstance(held, nn.Parameter) else [p for p in (held.weight, held.bias) if p is not None]
+        return (
+            [held]
+            if isinstance(held, nn.Parameter)
+            else [p for p in (held.weight, held.bias) if p is not None]
+        )
 
     @contextlib.contextmanager
     def bypassed(self) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
         """The tower without its head: inside, its output is f; yields what adds the constant 1 of a bias.
 
-        A layer gives way to an identity layer, not to nothing: some towers read its weight and bias themselves.
+        A layer gives way to an identity layer, not to nothing: some towers read its weight and bias
+        themselves.
         """
         held = self.held
         identity, finish = None, lambda f: f.float()
@@ -72,7 +78,9 @@ class Head:
             nn.init.eye_(identity.weight).requires_grad_(False)
             if held.bias is not None:
                 nn.init.zeros_(identity.bias).requires_grad_(False)
-                finish = lambda f: torch.cat([f.float(), f.new_ones(len(f), 1, dtype=torch.float)], 1)  # noqa: E731
+                finish = lambda f: torch.cat(
+                    [f.float(), f.new_ones(len(f), 1, dtype=torch.float)], 1
+                )  # noqa: E731
             identity.to(held.weight)
         setattr(self.owner, self.name, identity)
         try:
@@ -92,19 +100,30 @@ def image_head(model: nn.Module) -> Head:
     ):
         if isinstance(getattr(owner, name, None), (nn.Parameter, nn.Linear)):
             return Head(owner, name)
-    raise ModelError(f"image tower {type(visual).__name__} has no linear final projection that we know.")
+    raise ModelError(
+        f"image tower {type(visual).__name__} has no linear final projection that we know."
+    )
 
 
 def _timm_head(visual: nn.Module) -> Head:
     """The last layer of open_clip's own head, else of the timm trunk."""
     trunk = visual.trunk
-    # Without a projection of open_clip's own, the trunk's classifier has embed_dim outputs and serves as one.
+    # Without a projection of open_clip's own, the trunk's classifier has embed_dim outputs and
+    # serves as one.
     last = visual.head[-1] if len(visual.head) else trunk.get_classifier()
-    layers = (last, getattr(last, "fc2", None), getattr(last, "proj", None))  # linear, MLP, attention pooling
+    layers = (
+        last,
+        getattr(last, "fc2", None),
+        getattr(last, "proj", None),
+    )  # linear, MLP, attention pooling
     linear = next((layer for layer in layers if isinstance(layer, nn.Linear)), None)
     if linear is None:
         kind = (getattr(trunk, "pretrained_cfg", None) or {}).get("architecture", "")
-        pooling = "attention pooling" if getattr(trunk, "attn_pool", None) is not None else type(last).__name__
+        pooling = (
+            "attention pooling"
+            if getattr(trunk, "attn_pool", None) is not None
+            else type(last).__name__
+        )
         raise ModelError(
             f"image tower {type(visual).__name__} ({type(trunk).__name__} {kind}) ends in {pooling} with no linear "
             "projection after it (timm_proj is none), so it has no last matrix to edit."
@@ -119,7 +138,9 @@ def text_head(model: nn.Module) -> Head:
     owner = model if isinstance(model, open_clip.CLIP) else getattr(model, "text", model)
     for name in ("text_projection", "proj"):  # open_clip's own towers, Hugging Face ones
         held = getattr(owner, name, None)
-        if isinstance(held, nn.Sequential) and isinstance(held[-1], nn.Linear):  # an MLP: its last layer
+        if isinstance(held, nn.Sequential) and isinstance(
+            held[-1], nn.Linear
+        ):  # an MLP: its last layer
             return Head(held, str(len(held) - 1))
         if isinstance(held, (nn.Parameter, nn.Linear)):
             return Head(owner, name)
@@ -128,27 +149,36 @@ def text_head(model: nn.Module) -> Head:
                 f"text tower {type(owner).__name__} ends in no linear projection ({name} is {type(held).__name__}), "
                 "so it has no last matrix to edit."
             )
-    raise ModelError(f"text tower {type(owner).__name__} has no linear final projection that we know.")
+    raise ModelError(
+        f"text tower {type(owner).__name__} has no linear final projection that we know."
+    )
 
 
 def add_projections(model: nn.Module, config: dict) -> None:
     """Give a tower that ends in no matrix (SigLIP) the identity as its last, W = I, and say so in its model_cfg.
 
-    The outputs stay the same bit for bit, and plain open_clip builds the same model from the new configuration. Done
-    where the tower's width is embed_dim; any other tower is left alone, for `image_head` and `text_head` to refuse.
+    The outputs stay the same bit for bit, and plain open_clip builds the same model from the new
+    configuration. Done where the tower's width is embed_dim; any other tower is left alone, for
+    `image_head` and `text_head` to refuse.
     """
     d = config["embed_dim"]
     visual, text = model.visual, getattr(model, "text", model)
-    bare = config["vision_cfg"].get("timm_proj") == "none" and isinstance(visual, open_clip.model.TimmModel)
+    bare = config["vision_cfg"].get("timm_proj") == "none" and isinstance(
+        visual, open_clip.model.TimmModel
+    )
     if bare and visual.trunk.num_features == d and not len(visual.head):
         identity = nn.Linear(d, d, bias=False)
         nn.init.eye_(identity.weight)
         identity.to(next(visual.parameters()))
         visual.head = nn.Sequential(OrderedDict(drop=nn.Dropout(0.0), proj=identity))
         config["vision_cfg"]["timm_proj"] = "linear"
-    bare = config["text_cfg"].get("proj_type") == "none" and isinstance(text, open_clip.transformer.TextTransformer)
+    bare = config["text_cfg"].get("proj_type") == "none" and isinstance(
+        text, open_clip.transformer.TextTransformer
+    )
     if bare and text.width == d and text.text_projection is None:
-        identity = torch.eye(d, dtype=text.transformer.get_cast_dtype(), device=next(text.parameters()).device)
+        identity = torch.eye(
+            d, dtype=text.transformer.get_cast_dtype(), device=next(text.parameters()).device
+        )
         text.text_projection = nn.Parameter(identity)
         config["text_cfg"]["proj_type"] = "linear"
 
@@ -161,7 +191,10 @@ def check_head(head: Head, embed: Callable[[], torch.Tensor], tower: str) -> Non
     """
     h, W = embed().float().cpu(), head.weight
     f = torch.zeros(0)
-    with contextlib.suppress(RuntimeError), head.bypassed() as finish:  # what follows may not take features
+    with (
+        contextlib.suppress(RuntimeError),
+        head.bypassed() as finish,
+    ):  # what follows may not take features
         f = finish(embed()).cpu()
     tolerance = 1e-3 if head.tensors()[0].dtype is torch.float32 else 5e-2
     exact = h.ndim == 2 and f.shape == (len(h), len(W))

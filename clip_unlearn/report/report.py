@@ -18,13 +18,13 @@ from pathlib import Path
 import pandas as pd
 from traitlets.config import Config
 
-from ..cli.forget import check_folder
-from ..core.cache import bundled, cache_dir, put, writable_home
-from ..core.edit import save_edited
+from ..core.cache import bundled, cache_dir
 from ..core.errors import InputError
 from ..images.prompts import NAMED
 from ..measure.evaluate import GROUPS
 from ..measure.plots import LABELS
+from ..models.files import put, writable_home
+from ..models.saved import check_folder, save_edited
 from .analysis import Analysis, ReportConfig, analyse
 
 ARTEFACTS = ("report.ipynb", "report.html", "metrics.json", "edited-clip")
@@ -46,15 +46,25 @@ def metrics(a: Analysis) -> dict:
         "seed": a.config.seed,
         "model": a.clip.name,
         "groups": {
-            g: {"n": int(rows[g]["n"]), "before": float(rows[g]["before"]), "after": float(rows[g]["after"])}
+            g: {
+                "n": int(rows[g]["n"]),
+                "before": float(rows[g]["before"]),
+                "after": float(rows[g]["after"]),
+            }
             if g in rows
             else None
             for g in GROUPS
         },
-        "paraphrase": {"before": at.loc[0.0, "paraphrase"], "after": at.loc[a.config.strength, "paraphrase"]},
-        "H": at.loc[a.config.strength, "H"] if not pd.isna(at.loc[a.config.strength, "H"]) else None,
+        "paraphrase": {
+            "before": at.loc[0.0, "paraphrase"],
+            "after": at.loc[a.config.strength, "paraphrase"],
+        },
+        "H": at.loc[a.config.strength, "H"]
+        if not pd.isna(at.loc[a.config.strength, "H"])
+        else None,
         "curve": [
-            {"strength": s} | {g: None if math.isnan(v) else v for g, v in row.items()} for s, row in curve.iterrows()
+            {"strength": s} | {g: None if math.isnan(v) else v for g, v in row.items()}
+            for s, row in curve.iterrows()
         ],
         "seconds": a.seconds,
         "skipped": list(a.task.images.skipped),
@@ -82,7 +92,11 @@ def headline(a: Analysis) -> str:
             f"| {row['change']:+.1f} |"
         )
     if skipped := a.task.images.skipped:
-        lines += ["", f"**{len(skipped)} unreadable image{'s were' if len(skipped) > 1 else ' was'} left out:**", ""]
+        lines += [
+            "",
+            f"**{len(skipped)} unreadable image{'s were' if len(skipped) > 1 else ' was'} left out:**",
+            "",
+        ]
         lines += [f"- `{line}`" for line in skipped]
     return "\n".join(lines)
 
@@ -126,9 +140,14 @@ def result_table(found: Mapping) -> str:
     lines.append(f"{'images':30s}{'n':>6s}{'before':>9s}{'after':>9s}")
     rows = [(name.replace("_", " "), g) for name, g in found["groups"].items() if g]
     rows.insert(1, ("forget, paraphrased", {"n": rows[0][1]["n"], **found["paraphrase"]}))
-    lines += [f"{name:30s}{g['n']:6d}{100 * g['before']:8.1f}%{100 * g['after']:8.1f}%" for name, g in rows]
+    lines += [
+        f"{name:30s}{g['n']:6d}{100 * g['before']:8.1f}%{100 * g['after']:8.1f}%"
+        for name, g in rows
+    ]
     seconds = ", ".join(f"{k} {v:.1f} s" for k, v in found["seconds"].items())
-    return "\n".join([*lines, "", f"H {found['H']:.3f}   {seconds}" if found["H"] is not None else seconds])
+    return "\n".join(
+        [*lines, "", f"H {found['H']:.3f}   {seconds}" if found["H"] is not None else seconds]
+    )
 
 
 def versions() -> dict[str, str]:
@@ -153,14 +172,16 @@ def save_results(a: Analysis) -> None:
 def write_report(config: ReportConfig, out: str | Path, progress: bool = True) -> dict:
     """Write the report into `out` and return its metrics. A failed run leaves `out` exactly as it was.
 
-    The heavy work runs here first, with progress bars, and is cached; the notebook then finds it done.
-    Raises InputError for bad input, before anything is written.
+    The heavy work runs here first, with progress bars, and is cached; the notebook then finds it
+    done. Raises InputError for bad input, before anything is written.
     """
     start, out = time.perf_counter(), Path(out)
     home = _check_output(out)
     if config.save_clip:
         check_folder(out / "edited-clip", config.model)
-    os.environ["CLIP_UNLEARN_CACHE"] = str(cache_dir())  # absolute: the kernel runs in another folder
+    os.environ["CLIP_UNLEARN_CACHE"] = str(
+        cache_dir()
+    )  # absolute: the kernel runs in another folder
     analyse(config, progress)
     with tempfile.TemporaryDirectory(prefix=".clip-unlearn.partial-", dir=home) as stage:
         _run_notebook(config, Path(stage))
@@ -178,10 +199,14 @@ def _check_output(out: Path) -> Path:
     """The nearest existing folder, to work in on the same disk; InputError where `out` cannot become a report."""
     home = writable_home(out)
     if out.resolve() == bundled("notebooks").resolve():
-        raise InputError(f"{out} holds the template of the report, which it would replace; name another folder.")
+        raise InputError(
+            f"{out} holds the template of the report, which it would replace; name another folder."
+        )
     for name in ARTEFACTS:
         if (out / name).exists() and (out / name).is_dir() != (name == "edited-clip"):
-            raise InputError(f"{out / name} is in the way: a report would replace it, but it is of another kind.")
+            raise InputError(
+                f"{out / name} is in the way: a report would replace it, but it is of another kind."
+            )
     return home
 
 
@@ -189,11 +214,17 @@ def absolute(parameters: Mapping[str, object]) -> dict:
     """Parameters for a run in another folder: tuples as lists, and every path that exists made absolute."""
     found = {k: list(v) if isinstance(v, tuple) else v for k, v in parameters.items()}
     found["model"] = _absolute(found["model"])
-    for name in ("pretrained", "class_names", "prompts"):  # files, or names that a folder may happen to have too
+    for name in (
+        "pretrained",
+        "class_names",
+        "prompts",
+    ):  # files, or names that a folder may happen to have too
         if found[name] not in NAMED and Path(found[name]).is_file():
             found[name] = str(Path(found[name]).absolute())
     images = found["images"]
-    found["images"] = _absolute(images) if isinstance(images, str) else [_absolute(part) for part in images]
+    found["images"] = (
+        _absolute(images) if isinstance(images, str) else [_absolute(part) for part in images]
+    )
     return found
 
 
@@ -203,7 +234,11 @@ def _absolute(text: str) -> str:
     if path and path != "bundled" and Path(path).exists():
         return str(Path(path).absolute())
     name, equals, folder = text.partition("=")
-    return f"{name}={Path(folder).expanduser().absolute()}" if equals and Path(folder).expanduser().exists() else text
+    return (
+        f"{name}={Path(folder).expanduser().absolute()}"
+        if equals and Path(folder).expanduser().exists()
+        else text
+    )
 
 
 def _run_notebook(config: ReportConfig, stage: Path) -> None:
@@ -212,10 +247,13 @@ def _run_notebook(config: ReportConfig, stage: Path) -> None:
     from papermill.exceptions import PapermillExecutionError
 
     logging.getLogger("traitlets").setLevel(logging.ERROR)
-    # It warns of parameters that the notebook's first cell does not list; ReportConfig refuses the wrong ones itself.
+    # It warns of parameters that the notebook's first cell does not list; ReportConfig refuses the
+    # wrong ones itself.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     # Sockets of this machine rather than open TCP ports; Windows has none.
-    transport = Config() if os.name == "nt" else Config({"AsyncKernelManager": {"transport": "ipc"}})
+    transport = (
+        Config() if os.name == "nt" else Config({"AsyncKernelManager": {"transport": "ipc"}})
+    )
     try:
         papermill.execute_notebook(
             bundled("notebooks") / "report.ipynb",
@@ -236,14 +274,27 @@ def render_html(notebook: Path) -> str:
     """The notebook without its code, as one HTML page that loads nothing from elsewhere."""
     from nbconvert import HTMLExporter
 
-    # The template would fetch these from elsewhere when a page is opened; a report uses none of them.
-    remote = ("mathjax_url", "mermaid_js_url", "mermaid_layout_elk_js_url", "require_js_url", "jquery_url")
+    # The template would fetch these from elsewhere when a page is opened; a report uses none of
+    # them.
+    remote = (
+        "mathjax_url",
+        "mermaid_js_url",
+        "mermaid_layout_elk_js_url",
+        "require_js_url",
+        "jquery_url",
+    )
     exporter = HTMLExporter(
         exclude_input=True,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
         embed_images=True,
-        **{name: "" for name in (*remote, "widget_renderer_url") if name in HTMLExporter.class_trait_names()},
+        **{
+            name: ""
+            for name in (*remote, "widget_renderer_url")
+            if name in HTMLExporter.class_trait_names()
+        },
     )
     html = exporter.from_filename(str(notebook))[0]
-    return re.sub(r'<script type="module">(?:(?!</script>).)*mermaid.*?</script>', "", html, flags=re.DOTALL)
+    return re.sub(
+        r'<script type="module">(?:(?!</script>).)*mermaid.*?</script>', "", html, flags=re.DOTALL
+    )

@@ -17,17 +17,28 @@ import click
 import pandas as pd
 
 from .. import __version__
-from ..core.cache import writable_home
 from ..core.errors import InputError, first_line
 from ..images.datasets import features_key
+from ..measure.setting import SurveyConfig, prepare
 from ..models.clip import Clip
-from .analysis import ReportConfig, SurveyConfig, prepare
+from ..models.files import writable_home
+from .analysis import ReportConfig
 from .report import absolute, write_report
 
 FINISHED = "finished.json"
 _GROUPS = ("retained", "same_class", "same_domain", "unrelated")
 COLUMNS = [
-    *("name", "status", "classes", "domains", "method", "strength", "before", "forget", "paraphrased"),
+    *(
+        "name",
+        "status",
+        "classes",
+        "domains",
+        "method",
+        "strength",
+        "before",
+        "forget",
+        "paraphrased",
+    ),
     *_GROUPS,
     *("H", "seconds", "report", "error"),
 ]
@@ -63,7 +74,12 @@ def combinations(shared: Mapping, axes: Mapping[str, Sequence]) -> Iterator[Comb
         *(axes[k] for k in ("classes", "domains", "methods", "strengths"))
     ):
         if classes or domains:
-            own = {"classes": tuple(classes), "domains": tuple(domains), "method": method, "strength": strength}
+            own = {
+                "classes": tuple(classes),
+                "domains": tuple(domains),
+                "method": method,
+                "strength": strength,
+            }
             yield Combination({**shared, **own})
 
 
@@ -77,20 +93,31 @@ def run_sweep(
 ) -> list[str]:
     """Write each report that is not finished yet, and the table and page of all; returns the names that failed.
 
-    `shared` are parameters of every report; `every` puts each class, each domain of the grid on its axis. Raises
-    InputError, before anything is written, for what would stop every combination: model, images, an empty sweep.
+    `shared` are parameters of every report; `every` puts each class, each domain of the grid on its
+    axis. Raises InputError, before anything is written, for what would stop every combination:
+    model, images, an empty sweep.
     """
     known = {k: v for k, v in shared.items() if k in SurveyConfig.__dataclass_fields__}
     writable_home(out)
     names = SurveyConfig(**known).inputs()[1]
-    axes = {**axes, "classes": list(axes["classes"]) or [()], "domains": list(axes["domains"]) or [()]}
-    for axis, each, found in zip(("classes", "domains"), every, (names.classes, names.domains), strict=True):
+    axes = {
+        **axes,
+        "classes": list(axes["classes"]) or [()],
+        "domains": list(axes["domains"]) or [()],
+    }
+    for axis, each, found in zip(
+        ("classes", "domains"), every, (names.classes, names.domains), strict=True
+    ):
         axes[axis] = [(name,) for name in found] if each else axes[axis]
     todo = list({c.name: c for c in combinations(_all_parameters(shared), axes)}.values())
     if not todo:
-        raise InputError("nothing to forget: name classes, domains, or both, or take --every-class or --every-domain.")
+        raise InputError(
+            "nothing to forget: name classes, domains, or both, or take --every-class or --every-domain."
+        )
     config = SurveyConfig(**known)
-    setting = prepare(config, progress=True)  # the slow steps, once; every report finds them in the cache
+    setting = prepare(
+        config, progress=True
+    )  # the slow steps, once; every report finds them in the cache
     inputs = _inputs(setting.clip, config)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict] = []
@@ -137,15 +164,31 @@ def _one(combination: Combination, out: Path, again: bool, inputs: str) -> dict:
     done = out / name / FINISHED
     try:
         if not again and _finished(out / name, inputs):
-            found, status = json.loads((out / name / "metrics.json").read_text(encoding="utf-8")), "kept"
+            found, status = (
+                json.loads((out / name / "metrics.json").read_text(encoding="utf-8")),
+                "kept",
+            )
         else:
             done.unlink(missing_ok=True)
             found, status = write_report(ReportConfig(**p), out / name, progress=False), "made"
             told = absolute(p) | {"inputs": inputs}
             done.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except Exception as error:  # whatever stops one report is told in its row, and the next one is made
-        return {**row, "status": "failed", "seconds": time.perf_counter() - start, "error": first_line(error)}
-    return {**row, "status": status, **_numbers(found), "report": f"{name}/report.html", "error": ""}
+    except (
+        Exception
+    ) as error:  # whatever stops one report is told in its row, and the next one is made
+        return {
+            **row,
+            "status": "failed",
+            "seconds": time.perf_counter() - start,
+            "error": first_line(error),
+        }
+    return {
+        **row,
+        "status": status,
+        **_numbers(found),
+        "report": f"{name}/report.html",
+        "error": "",
+    }
 
 
 def _numbers(found: Mapping) -> dict:
@@ -184,11 +227,24 @@ changes in points. The same numbers: <a href="summary.csv">summary.csv</a>.</p>
 
 def _write_overview(frame: pd.DataFrame, total: int, out: Path) -> None:
     """summary.csv and index.html, each whole or not at all."""
-    shown = ["domains", "method", "strength", "before", "forget", "paraphrased", *_GROUPS, "H", "status"]
+    shown = [
+        "domains",
+        "method",
+        "strength",
+        "before",
+        "forget",
+        "paraphrased",
+        *_GROUPS,
+        "H",
+        "status",
+    ]
     head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in ("classes", *shown))
     body = "\n".join(_line(row, shown) for row in frame.to_dict("records"))
     page = _PAGE.format(count=len(frame), total=total, head=head, body=body)
-    for name, text in (("summary.csv", frame.to_csv(index=False, float_format="%.4f")), ("index.html", page)):
+    for name, text in (
+        ("summary.csv", frame.to_csv(index=False, float_format="%.4f")),
+        ("index.html", page),
+    ):
         partial = out / f".{name}.partial"
         partial.write_text(text, encoding="utf-8")
         partial.replace(out / name)

@@ -67,11 +67,15 @@ def _airliner(rng: Rng, body: Color, livery: Color) -> list[Part]:
     fin = polygon([(-0.48, 0.1), (-0.68 - lean * 0.5, 0.52), (-0.84, 0.52), (-0.76, 0.08)], 0.02)
     tailplane = polygon([(-0.55, 0.05), (-0.78, -0.1), (-0.88, -0.1), (-0.74, 0.07)], 0.015)
     reach, sweep = rng.uniform(0.42, 0.55), rng.uniform(0.3, 0.45)
-    wing = polygon([(0.24, -0.04), (-0.02 - sweep, -reach), (-0.14 - sweep, -reach), (-0.16, -0.05)], 0.02)
+    wing = polygon(
+        [(0.24, -0.04), (-0.02 - sweep, -reach), (-0.14 - sweep, -reach), (-0.16, -0.05)], 0.02
+    )
     far_wing = polygon([(0.2, 0.08), (-0.02, 0.34), (-0.12, 0.34), (-0.08, 0.08)], 0.015)
     ex = 0.05 - 0.3 * sweep
     engine = capsule(ex, -0.25, ex + 0.19, -0.25, 0.075)
-    row = union(*(circle(u, 0.045, 0.024) for u in np.linspace(-0.42, 0.42, int(rng.integers(8, 11)))))
+    row = union(
+        *(circle(u, 0.045, 0.024) for u in np.linspace(-0.42, 0.42, int(rng.integers(8, 11))))
+    )
     cockpit = polygon([(0.6, 0.1), (0.68, 0.11), (0.77, 0.04), (0.6, 0.03)], 0.01)
     stripe = clip_to(box(0, -0.045, 2, rng.uniform(0.04, 0.09)), hull)
     mouth = ellipse(ex + 0.23, -0.25, 0.03, 0.06)
@@ -100,7 +104,12 @@ def _from_above(rng: Rng, body: Color, livery: Color) -> list[Part]:
     )
     wing = polygon([(0.05, 0.25), (w, 0.12 - sweep), (w, 0.0 - sweep), (0.05, -0.12)], 0.02)
     tail = polygon(
-        [(0.03, -0.55), (0.3, -0.55 - 0.4 * sweep - 0.08), (0.3, -0.65 - 0.4 * sweep - 0.08), (0.03, -0.72)],
+        [
+            (0.03, -0.55),
+            (0.3, -0.55 - 0.4 * sweep - 0.08),
+            (0.3, -0.65 - 0.4 * sweep - 0.08),
+            (0.03, -0.72),
+        ],
         0.015,
     )
     tips = clip_to(wing, box(w, 0, 0.3, 3))
@@ -139,7 +148,9 @@ def _propeller_plane(rng: Rng, body: Color, livery: Color) -> list[Part]:
     gear = union(*(capsule(*p, 0.02) for p in GEAR))
     wheel = union(circle(0.36, -0.36, 0.085), circle(-0.72, -0.1, 0.035))
     turn = rng.uniform(0.3, 0.42)
-    prop = union(ellipse(0.83, turn * 0.5, 0.03, turn * 0.5), ellipse(0.83, -turn * 0.5, 0.03, turn * 0.5))
+    prop = union(
+        ellipse(0.83, turn * 0.5, 0.03, turn * 0.5), ellipse(0.83, -turn * 0.5, 0.03, turn * 0.5)
+    )
     stripe = clip_to(capsule(-0.8, 0.05, 0.7, -0.03, 0.04), hull)
     parts = [
         Part(canopy, (0.55, 0.72, 0.82), 0.08, 0.9),

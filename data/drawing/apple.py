@@ -4,10 +4,45 @@ from __future__ import annotations
 
 import numpy as np
 
-from .ornament import BROWN, GREEN, RED, Rng, balls, dark, leaf, light, pick, segments, stroke, within
-from .shapes import Array, Color, Figure, Part, Shape, blend, box, clip_to, cut, ellipse, place_figure, union
+from .ornament import (
+    BROWN,
+    GREEN,
+    RED,
+    Rng,
+    balls,
+    dark,
+    leaf,
+    light,
+    pick,
+    segments,
+    stroke,
+    within,
+)
+from .shapes import (
+    Array,
+    Color,
+    Figure,
+    Part,
+    Shape,
+    blend,
+    box,
+    clip_to,
+    cut,
+    ellipse,
+    place_figure,
+    union,
+)
 
-SKINS = (RED, RED, RED, GREEN, (0.62, 0.75, 0.25), (0.88, 0.80, 0.30), (0.86, 0.40, 0.40), (0.55, 0.10, 0.16))
+SKINS = (
+    RED,
+    RED,
+    RED,
+    GREEN,
+    (0.62, 0.75, 0.25),
+    (0.88, 0.80, 0.30),
+    (0.86, 0.40, 0.40),
+    (0.55, 0.10, 0.16),
+)
 
 
 def _pome(rx: float, ry: float, slim: float, dent: float) -> Shape:
@@ -26,7 +61,9 @@ def _pome(rx: float, ry: float, slim: float, dent: float) -> Shape:
 def _half(rng: Rng, flesh: Shape) -> list[Part]:
     """Cut face: pale flesh, heart line, two seeds."""
     cream = pick(rng, ((0.97, 0.93, 0.76), (0.95, 0.94, 0.82)), 0.015)
-    core = blend(0.06, ellipse(-0.08, -0.12, 0.13, 0.22, -0.25), ellipse(0.08, -0.12, 0.13, 0.22, 0.25))
+    core = blend(
+        0.06, ellipse(-0.08, -0.12, 0.13, 0.22, -0.25), ellipse(0.08, -0.12, 0.13, 0.22, 0.25)
+    )
     seeds = union(leaf(-0.09, 0.0, -0.07, -0.2, 0.045), leaf(0.09, 0.0, 0.07, -0.2, 0.045))
     return [
         Part(lambda x, y: flesh(x, y) + 0.075, cream, 0.06, 0.2),
@@ -59,7 +96,10 @@ def _leaves(rng: Rng, x: float) -> list[Part]:
         green = pick(rng, (GREEN, (0.45, 0.65, 0.25), (0.22, 0.48, 0.28)))
         blade = leaf(x, 0.52, *tip, rng.uniform(0.1, 0.14))
         rib = segments([(side * 0.08, 0.54, tip[0] * 0.85, 0.52 + (tip[1] - 0.52) * 0.85)], 0.013)
-        parts += [Part(blade, green, 0.1, 0.2, "leaf"), Part(rib, dark(green, 0.4), 0, 0, line=False)]
+        parts += [
+            Part(blade, green, 0.1, 0.2, "leaf"),
+            Part(rib, dark(green, 0.4), 0, 0, line=False),
+        ]
     return parts
 
 
@@ -69,7 +109,9 @@ def apple(rng: Rng) -> Figure:
     rx, ry = rng.uniform(0.66, 0.74), rng.uniform(0.6, 0.7)
     flesh = _pome(rx, ry, rng.uniform(0.1, 0.26), rng.uniform(0.2, 0.27))
     lean = rng.normal(0, 0.12)
-    twig = stroke([(0, 0.3), (0.02 + lean * 0.3, 0.6), (lean, rng.uniform(0.72, 0.86))], 0.03, 0.042, 6)
+    twig = stroke(
+        [(0, 0.3), (0.02 + lean * 0.3, 0.6), (lean, rng.uniform(0.72, 0.86))], 0.03, 0.042, 6
+    )
     parts = _bitten(rng, flesh, color) if kind < 0.2 else [Part(flesh, color, 0.5, 0.6)]
     if kind > 0.85:
         parts += _half(rng, flesh)

@@ -29,7 +29,9 @@ def _ramp(top: np.ndarray, bottom: np.ndarray, n: int = N) -> np.ndarray:
     return np.broadcast_to(top + (bottom - top) * t, (n, n, 3)).copy()
 
 
-def _land(sky: tuple[np.ndarray, np.ndarray], ground: tuple[np.ndarray, np.ndarray], horizon: float) -> np.ndarray:
+def _land(
+    sky: tuple[np.ndarray, np.ndarray], ground: tuple[np.ndarray, np.ndarray], horizon: float
+) -> np.ndarray:
     """Sky over ground, both gradients."""
     h = int(horizon * N)
     out = np.empty((N, N, 3), np.float32)
@@ -64,7 +66,10 @@ def _blobs(
 def meadow(rng: Rng) -> tuple[np.ndarray, float, float]:
     """Grass under the sky, hills or trees behind, flowers in it."""
     horizon, hue = rng.uniform(0.42, 0.64), rng.uniform(0.19, 0.33)
-    far, near = hsv(hue - 0.03, 0.45, rng.uniform(0.6, 0.78)), hsv(hue, 0.62, rng.uniform(0.36, 0.55))
+    far, near = (
+        hsv(hue - 0.03, 0.45, rng.uniform(0.6, 0.78)),
+        hsv(hue, 0.62, rng.uniform(0.36, 0.55)),
+    )
     image = to_image(_land(_sky(rng), (far, near), horizon))
     draw = ImageDraw.Draw(image)
     if rng.random() < 0.7:
@@ -91,7 +96,9 @@ def street(rng: Rng) -> tuple[np.ndarray, float, float]:
     draw, x = ImageDraw.Draw(image), -5.0
     while x < N:
         w, top = rng.uniform(14, 34), rng.uniform(-0.1, horizon - 0.12) * N
-        hue = rng.uniform(0.02, 0.14) + 0.5 * (rng.random() < 0.25)  # brick and plaster, now and then blue
+        hue = rng.uniform(0.02, 0.14) + 0.5 * (
+            rng.random() < 0.25
+        )  # brick and plaster, now and then blue
         wall = hsv(hue, rng.uniform(0.08, 0.45), rng.uniform(0.4, 0.85))
         draw.rectangle([x, top, x + w, horizon * N], fill=rgb(wall))
         pane = rgb(wall * rng.uniform(0.45, 0.75) if rng.random() < 0.7 else hsv(0.12, 0.4, 0.98))
@@ -111,7 +118,12 @@ def indoor(rng: Rng) -> tuple[np.ndarray, float, float]:
     image = to_image(_land((wall * 0.92, wall), (table * 1.08, table * 0.82), horizon))
     draw = ImageDraw.Draw(image)
     for _ in range(int(rng.integers(0, 4))):
-        x, y, w, h = rng.uniform(0, N), rng.uniform(0, 0.3) * N, rng.uniform(12, 34), rng.uniform(14, 34)
+        x, y, w, h = (
+            rng.uniform(0, N),
+            rng.uniform(0, 0.3) * N,
+            rng.uniform(12, 34),
+            rng.uniform(14, 34),
+        )
         c = hsv(rng.random(), rng.uniform(0.05, 0.5), rng.uniform(0.3, 0.98))
         draw.rectangle([x, y, x + w, min(y + h, horizon * N)], fill=rgb(mix(c, wall, 0.35)))
     return from_image(image), horizon, 0.05
@@ -124,14 +136,19 @@ def beach(rng: Rng) -> tuple[np.ndarray, float, float]:
     sea = hsv(rng.uniform(0.47, 0.6), rng.uniform(0.3, 0.65), rng.uniform(0.5, 0.8))
     out = _land(_sky(rng), (sand * 1.02, sand * 0.84), horizon)
     a, b = int(horizon * N), int((horizon + shore) * N)
-    out[a:b] = mix(sea * 0.85, sea * 1.15, np.linspace(0, 1, b - a, dtype=np.float32)[:, None, None])
+    out[a:b] = mix(
+        sea * 0.85, sea * 1.15, np.linspace(0, 1, b - a, dtype=np.float32)[:, None, None]
+    )
     out[b : b + 2] = 0.95
     return out, horizon + shore, 0.08
 
 
 def forest(rng: Rng) -> tuple[np.ndarray, float, float]:
     """Leaves and light spots between trunks; a mossy or leafy ground. Autumn is possible."""
-    horizon, hue = rng.uniform(0.5, 0.7), rng.choice([rng.uniform(0.2, 0.38), rng.uniform(0.04, 0.13)])
+    horizon, hue = (
+        rng.uniform(0.5, 0.7),
+        rng.choice([rng.uniform(0.2, 0.38), rng.uniform(0.04, 0.13)]),
+    )
     dark = hsv(hue + 0.05, 0.55, rng.uniform(0.16, 0.4))
     floor = hsv(hue - 0.04, rng.uniform(0.3, 0.55), rng.uniform(0.3, 0.5))
     image = to_image(_land((dark * 1.3, dark * 1.1), (floor * 1.15, floor * 0.75), horizon))
@@ -140,7 +157,14 @@ def forest(rng: Rng) -> tuple[np.ndarray, float, float]:
     _blobs(draw, rng, 22, (0.0, horizon - 0.05), (0.03, 0.1), leaf)
     for x in rng.uniform(0, N, int(rng.integers(0, 5))):
         draw.rectangle([x, 0, x + rng.uniform(2, 7), horizon * N], fill=rgb(dark * np.float32(0.6)))
-    _blobs(draw, rng, int(rng.integers(4, 16)), (0.0, horizon - 0.1), (0.02, 0.06), [hsv(hue - 0.05, 0.25, 0.95)])
+    _blobs(
+        draw,
+        rng,
+        int(rng.integers(4, 16)),
+        (0.0, horizon - 0.1),
+        (0.02, 0.06),
+        [hsv(hue - 0.05, 0.25, 0.95)],
+    )
     return from_image(image), horizon, 0.14
 
 
@@ -154,7 +178,9 @@ def snow(rng: Rng) -> tuple[np.ndarray, float, float]:
     for x in rng.uniform(0, N, int(rng.integers(0, 12))):
         w, h = rng.uniform(4, 9), rng.uniform(12, 36)
         fir = mix(hsv(0.42, 0.35, rng.uniform(0.2, 0.4)), sky, rng.uniform(0, 0.5))
-        draw.polygon([(x - w, horizon * N), (x + w, horizon * N), (x, horizon * N - h)], fill=rgb(fir))
+        draw.polygon(
+            [(x - w, horizon * N), (x + w, horizon * N), (x, horizon * N - h)], fill=rgb(fir)
+        )
     return from_image(image), horizon, 0.035
 
 
@@ -177,7 +203,14 @@ def evening(rng: Rng) -> tuple[np.ndarray, float, float]:
     lamps = [hsv(h, rng.uniform(0.35, 0.75), 0.98) for h in rng.uniform(0.0, 0.16, 3)]
     lamps.append(hsv(rng.random(), 0.5, 0.9))
     over = image.copy()
-    _blobs(ImageDraw.Draw(over), rng, int(rng.integers(8, 24)), (0.05, horizon - 0.03), (0.02, 0.075), lamps)
+    _blobs(
+        ImageDraw.Draw(over),
+        rng,
+        int(rng.integers(8, 24)),
+        (0.05, horizon - 0.03),
+        (0.02, 0.075),
+        lamps,
+    )
     return from_image(Image.blend(image, over, 0.62)), horizon, 0.05
 
 
@@ -189,11 +222,15 @@ def scene(rng: Rng, size: int) -> Scene:
     picture, horizon, rough = SCENES[rng.integers(len(SCENES))](rng)
     soft = to_image(picture).filter(ImageFilter.GaussianBlur(rng.uniform(1.2, 3.6)))
     image = from_image(soft.resize((size, size), Image.Resampling.BICUBIC))
-    row = ((np.arange(size, dtype=np.float32) + 0.5) / size)[:, None] + np.zeros((1, size), np.float32)
+    row = ((np.arange(size, dtype=np.float32) + 0.5) / size)[:, None] + np.zeros(
+        (1, size), np.float32
+    )
     near = np.clip((row - horizon) / (1 - horizon), 0, 1)
     depth = 1 / (near + 0.12)  # perspective: the texture shrinks towards the horizon
     u = (np.arange(size, dtype=np.float32)[None, :] - size / 2) * depth * 0.6 + rng.integers(256)
-    texture = sample("fine", u, 150 * depth + rng.integers(256)) + 0.7 * sample("cloud", u * 0.4, 60 * depth)
+    texture = sample("fine", u, 150 * depth + rng.integers(256)) + 0.7 * sample(
+        "cloud", u * 0.4, 60 * depth
+    )
     image = image * (1 + (rough * 0.75 * near * texture)[..., None])
     haze = 0.04 * noise(rng, size, "broad") * smooth(horizon - row, 0, 0.3)
     return Scene(np.clip(image + haze[..., None], 0, 1), horizon, rough)

@@ -29,7 +29,9 @@ def _window_row(x0: float, x1: float, y: float, h: float, n: int) -> Shape:
 def _bus_door(x: float, top: float, low: float, color: Color, glass: Color) -> list[Part]:
     """A folding door with two tall panes."""
     mid, height = 0.5 * (top + low), top - low
-    panes = union(*(box(x + k * 0.045, mid + 0.005, 0.065, height - 0.1, round=0.015) for k in (-1, 1)))
+    panes = union(
+        *(box(x + k * 0.045, mid + 0.005, 0.065, height - 0.1, round=0.015) for k in (-1, 1))
+    )
     return [
         Part(box(x, mid, 0.2, height, round=0.02), color, 0.02, 0.3),
         Part(panes, glass, 0.02, 0.9, line=False),
@@ -41,7 +43,9 @@ def _bus_side(rng: Rng) -> list[Part]:
     double = rng.random() < 0.35
     color, glass = vary(rng, pick(rng, PAINTS), 0.04), new_glass(rng)
     other = pick(rng, [(0.94, 0.93, 0.9), tint(color, 0.55), tint(color, 1.7)])
-    top, floor, r = (0.72, -0.5, 0.155) if double else (rng.uniform(0.28, 0.4), -0.48, rng.uniform(0.15, 0.175))
+    top, floor, r = (
+        (0.72, -0.5, 0.155) if double else (rng.uniform(0.28, 0.4), -0.48, rng.uniform(0.15, 0.175))
+    )
     half = 0.72 if double else 0.84
     body = box(0, 0.5 * (top + floor), 2 * half, top - floor, round=rng.uniform(0.06, 0.13))
     n, h, wy = int(rng.integers(4, 7)), rng.uniform(0.22, 0.28), (0.02 if double else top - 0.23)
@@ -78,10 +82,17 @@ def _bus_front(rng: Rng) -> list[Part]:
     if double:
         w, top, floor = 0.46, 0.85, -0.68
     body = box(0, 0.5 * (top + floor), 2 * w, top - floor, round=0.1)
-    letters = union(*(box(u * w, top - 0.13, k * w, 0.05) for u, k in ((-0.38, 0.22), (-0.02, 0.34), (0.4, 0.26))))
+    letters = union(
+        *(
+            box(u * w, top - 0.13, k * w, 0.05)
+            for u, k in ((-0.38, 0.22), (-0.02, 0.34), (0.4, 0.26))
+        )
+    )
     pane_top, sill = top - 0.25, -0.22 if double else -0.2
     if double:
-        pane = union(*(box(0.5 * w, v, 0.88 * w, k, round=0.03) for v, k in ((0.43, 0.34), (-0.07, 0.4))))
+        pane = union(
+            *(box(0.5 * w, v, 0.88 * w, k, round=0.03) for v, k in ((0.43, 0.34), (-0.07, 0.4)))
+        )
     else:
         pane = box(0.48 * w, 0.5 * (pane_top + sill), 0.88 * w, pane_top - sill, round=0.05)
     tyre = box(w - 0.12, -0.72, 0.17, 0.22, round=0.04)
@@ -90,7 +101,9 @@ def _bus_front(rng: Rng) -> list[Part]:
         box(w + 0.11, pane_top - 0.19, 0.1, 0.22, round=0.035),
     )
     lamp = circle(w - 0.14, -0.43, 0.07)
-    wipers = union(*(capsule(m * 0.08, sill + 0.02, m * 0.1 + 0.2, sill + 0.14, 0.012) for m in (-1, 1)))
+    wipers = union(
+        *(capsule(m * 0.08, sill + 0.02, m * 0.1 + 0.2, sill + 0.14, 0.012) for m in (-1, 1))
+    )
     parts = [
         Part(both(tyre), RUBBER, 0.05, 0.2),
         Part(both(mirror), RUBBER, 0.03, 0.3),
@@ -98,7 +111,9 @@ def _bus_front(rng: Rng) -> list[Part]:
     ]
     if rng.random() < 0.5:
         band = box(0, -0.29, 2, 0.08)
-        parts.append(decal(clip_to(band, body), pick(rng, [(0.94, 0.93, 0.9), tint(color, 0.5)]), gloss=0.6))
+        parts.append(
+            decal(clip_to(band, body), pick(rng, [(0.94, 0.93, 0.9), tint(color, 0.5)]), gloss=0.6)
+        )
     return [
         *parts,
         Part(both(pane), glass, 0.02, 0.9),
@@ -106,7 +121,12 @@ def _bus_front(rng: Rng) -> list[Part]:
         Part(box(0, top - 0.13, 1.3 * w, 0.13, round=0.02), (0.1, 0.1, 0.11), 0.02, 0.3),
         decal(letters, (0.98, 0.75, 0.2)),
         Part(both(lamp), LAMP, 0.04, 0.9),
-        Part(box(0, -0.61, 2 * w + 0.02, 0.12, round=0.04), pick(rng, [RUBBER, tint(color, 0.7)]), 0.04, 0.3),
+        Part(
+            box(0, -0.61, 2 * w + 0.02, 0.12, round=0.04),
+            pick(rng, [RUBBER, tint(color, 0.7)]),
+            0.04,
+            0.3,
+        ),
         decal(box(0, -0.6, 0.26, 0.08, round=0.01), (0.95, 0.95, 0.92)),
     ]
 

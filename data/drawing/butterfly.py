@@ -69,7 +69,9 @@ def _butterfly_open(rng: Rng) -> list[Part]:
     rim = pick(rng, [(0.13, 0.11, 0.12), (0.13, 0.11, 0.12), tint(color, 0.4)])
     upper, lower, up_spot, low_spot = _wing_pair(rng)
     inner = _inset(upper, rng.uniform(0.03, 0.075))
-    second = color if rng.random() < 0.5 else tint(other, 0.9) if sum(other) > 0.7 else tint(color, 0.75)
+    second = (
+        color if rng.random() < 0.5 else tint(other, 0.9) if sum(other) > 0.7 else tint(color, 0.75)
+    )
     parts = [
         Part(both(lower), rim, 0.03),
         decal(both(cut(_inset(lower, 0.045), upper)), second),
@@ -77,9 +79,13 @@ def _butterfly_open(rng: Rng) -> list[Part]:
         decal(both(inner), color),
     ]
     if rng.random() < 0.5:
-        veins = union(*(capsule(0.08, 0.06, u, v, 0.011) for u, v in ((0.5, 0.55), (0.7, 0.3), (0.28, 0.5))))
+        veins = union(
+            *(capsule(0.08, 0.06, u, v, 0.011) for u, v in ((0.5, 0.55), (0.7, 0.3), (0.28, 0.5)))
+        )
         parts.append(decal(both(clip_to(veins, inner)), rim))
-    spots = union(circle(*up_spot, rng.uniform(0.07, 0.13)), circle(*low_spot, rng.uniform(0.06, 0.1)))
+    spots = union(
+        circle(*up_spot, rng.uniform(0.07, 0.13)), circle(*low_spot, rng.uniform(0.06, 0.1))
+    )
     parts.append(decal(both(spots), other if sum(other) > 0.7 else rim))
     if rng.random() < 0.5:
         parts.append(decal(both(union(circle(*up_spot, 0.038), circle(*low_spot, 0.035))), INK))
@@ -98,15 +104,31 @@ def _butterfly_folded(rng: Rng) -> list[Part]:
     color, other = two_colors(rng)
     rim, top = pick(rng, [(0.13, 0.11, 0.12), tint(color, 0.45)]), rng.uniform(0.72, 0.84)
     fore = polygon(
-        smooth([(0.22, -0.42), (0.42, 0.2), (0.46, top), (0.2, top + 0.03), (-0.2, 0.35), (-0.05, -0.35)]),
+        smooth(
+            [
+                (0.22, -0.42),
+                (0.42, 0.2),
+                (0.46, top),
+                (0.2, top + 0.03),
+                (-0.2, 0.35),
+                (-0.05, -0.35),
+            ]
+        ),
         0.03,
     )
-    hind = polygon(smooth([(0.1, -0.46), (0.0, 0.1), (-0.3, 0.36), (-0.68, 0.2), (-0.7, -0.2), (-0.42, -0.52)]), 0.03)
+    hind = polygon(
+        smooth(
+            [(0.1, -0.46), (0.0, 0.1), (-0.3, 0.36), (-0.68, 0.2), (-0.7, -0.2), (-0.42, -0.52)]
+        ),
+        0.03,
+    )
     parts, second = [], tint(color, 0.8)
     for wing, paint in ((fore, color), (hind, second)):
         inner = _inset(wing, rng.uniform(0.04, 0.07))
         parts += [Part(wing, rim, 0.03), decal(inner, paint)]
-    veins = union(*(capsule(0.06, -0.4, u, v, 0.011) for u, v in ((-0.25, 0.28), (-0.5, 0.18), (-0.62, -0.1))))
+    veins = union(
+        *(capsule(0.06, -0.4, u, v, 0.011) for u, v in ((-0.25, 0.28), (-0.5, 0.18), (-0.62, -0.1)))
+    )
     spots = union(circle(0.22, 0.45, 0.1), circle(-0.38, -0.06, 0.11), circle(0.05, 0.25, 0.05))
     eyes = union(circle(0.22, 0.45, 0.045), circle(-0.38, -0.06, 0.05))
     parts += [

@@ -73,7 +73,9 @@ def _pot(rng: Rng) -> list[Part]:
     parts = [Part(body, color, 0.2, 0.15)]
     if rng.random() < 0.5:
         x = np.linspace(-0.35, 0.35, int(rng.integers(7, 12)))
-        zigzag = polyline([(a, -0.67 + 0.045 * (-1) ** i) for i, a in enumerate(x)], [0.022] * len(x))
+        zigzag = polyline(
+            [(a, -0.67 + 0.045 * (-1) ** i) for i, a in enumerate(x)], [0.022] * len(x)
+        )
         parts.append(Part(clip_to(zigzag, body), contrasting(rng, color), 0.2, 0.1, line=False))
     return [*parts, Part(box(0, -0.47, 0.8, 0.15, round=0.03), light(color, 0.08), 0.08, 0.15)]
 
@@ -106,7 +108,11 @@ def cactus(rng: Rng) -> Figure:
         flower = pick(rng, (PINK, RED, YELLOW, WHITE, ORANGE, BLUE))
         parts.append(Part(union(*bloom), flower, 0.06, 0.1))
         parts.append(
-            Part(balls([(x, y, 0.04) for x, y in ends]), contrasting(rng, flower, (YELLOW, BROWN, WHITE)), 0.03)
+            Part(
+                balls([(x, y, 0.04) for x, y in ends]),
+                contrasting(rng, flower, (YELLOW, BROWN, WHITE)),
+                0.03,
+            )
         )
     if potted:
         return Figure((*parts, *_pot(rng)))

@@ -20,7 +20,9 @@ from .shapes import (
 )
 
 
-def _car_profile(rng: Rng, kind: str) -> tuple[list[tuple[float, float]], list[tuple[float, float]], float]:
+def _car_profile(
+    rng: Rng, kind: str
+) -> tuple[list[tuple[float, float]], list[tuple[float, float]], float]:
     """Outlines of body and cabin (front on the right), and where the belt line runs."""
     belt, roof = {"suv": (0.02, 0.42), "pickup": (-0.02, 0.36)}.get(kind, (-0.06, 0.27))
     belt, roof = belt + rng.uniform(-0.03, 0.03), roof + rng.uniform(-0.03, 0.06)
@@ -55,7 +57,9 @@ def _car_windows(cabin: list[tuple[float, float]], kind: str, belt: float) -> Sh
     """The cabin shrunk, divided by one or two pillars."""
     mx, my = np.mean([p[0] for p in cabin]), belt + 0.02
     top = cabin[1][1]
-    inner = polygon([(mx + 0.82 * (u - mx), my if v < belt else top - 0.055) for u, v in cabin], 0.008)
+    inner = polygon(
+        [(mx + 0.82 * (u - mx), my if v < belt else top - 0.055) for u, v in cabin], 0.008
+    )
     pillars = {"pickup": (0.12,), "sedan": (-0.04,), "suv": (-0.38, 0.02)}.get(kind, (-0.12,))
     gaps = union(*(box(u, my + 0.1, 0.05, 0.6) for u in pillars))
     return lambda x, y: np.maximum(inner(x, y), -gaps(x, y))
@@ -74,7 +78,15 @@ def _car_side(rng: Rng) -> list[Part]:
     arches = union(*(circle(u, wy, r + 0.045) for u in wheels_x))
     parts = [paint(polygon(cabin, soft), roof_color, 0.08), paint(shell, color)]
     if kind == "pickup":
-        parts.append(Part(box(-0.52, belt + 0.03, 0.66, 0.06, round=0.02), tint(color, 0.8), 0.03, 0.5, "metal"))
+        parts.append(
+            Part(
+                box(-0.52, belt + 0.03, 0.66, 0.06, round=0.02),
+                tint(color, 0.8),
+                0.03,
+                0.5,
+                "metal",
+            )
+        )
     parts += [
         decal(clip_to(arches, shell), (0.1, 0.1, 0.11)),
         Part(_car_windows(cabin, kind, belt), new_glass(rng), 0.02, 0.9),
@@ -99,17 +111,36 @@ def _car_side(rng: Rng) -> list[Part]:
 
 def _car_front(rng: Rng) -> list[Part]:
     """Facing us: low and wide, windscreen, grille between two head lamps."""
-    color, w, belt = vary(rng, pick(rng, PAINTS), 0.04), rng.uniform(0.68, 0.76), rng.uniform(-0.03, 0.04)
+    color, w, belt = (
+        vary(rng, pick(rng, PAINTS), 0.04),
+        rng.uniform(0.68, 0.76),
+        rng.uniform(-0.03, 0.04),
+    )
     roof, top_w = belt + rng.uniform(0.36, 0.5), rng.uniform(0.42, 0.52)
-    cabin = polygon([(-w + 0.1, belt - 0.05), (-top_w, roof), (top_w, roof), (w - 0.1, belt - 0.05)], 0.05)
+    cabin = polygon(
+        [(-w + 0.1, belt - 0.05), (-top_w, roof), (top_w, roof), (w - 0.1, belt - 0.05)], 0.05
+    )
     screen = both(
         polygon(
-            [(-0.1, belt + 0.02), (-0.1, roof - 0.05), (top_w - 0.05, roof - 0.05), (w - 0.2, belt + 0.02)],
+            [
+                (-0.1, belt + 0.02),
+                (-0.1, roof - 0.05),
+                (top_w - 0.05, roof - 0.05),
+                (w - 0.2, belt + 0.02),
+            ],
             0.015,
         )
     )
     body = polygon(
-        [(-w, -0.42), (-w, belt - 0.1), (-w + 0.1, belt), (w - 0.1, belt), (w, belt - 0.1), (w, -0.42)], 0.05
+        [
+            (-w, -0.42),
+            (-w, belt - 0.1),
+            (-w + 0.1, belt),
+            (w - 0.1, belt),
+            (w, belt - 0.1),
+            (w, -0.42),
+        ],
+        0.05,
     )
     tyres = both(box(w - 0.1, -0.5, 0.2, 0.3, round=0.05))
     mirrors = both(ellipse(w + 0.07, belt + 0.08, 0.075, 0.055))
@@ -119,7 +150,10 @@ def _car_front(rng: Rng) -> list[Part]:
         lamp = ellipse(w - 0.14, lamp_y, 1.4 * lamp_r, 0.65 * lamp_r, 0.25)
     grille = box(0, lamp_y - 0.01, rng.uniform(0.55, 0.72), rng.uniform(0.12, 0.2), round=0.04)
     bars = union(*(capsule(-0.24, lamp_y + k, 0.24, lamp_y + k, 0.011) for k in (-0.04, 0.03)))
-    bumper, plate = box(0, -0.44, 2 * w + 0.06, 0.11, round=0.05), box(0, -0.43, 0.32, 0.1, round=0.015)
+    bumper, plate = (
+        box(0, -0.44, 2 * w + 0.06, 0.11, round=0.05),
+        box(0, -0.43, 0.32, 0.1, round=0.015),
+    )
     return [
         Part(tyres, RUBBER, 0.05, 0.2),
         paint(mirrors, tint(color, 0.8), 0.05),

@@ -64,10 +64,18 @@ def hills(rng: Rng, size: int) -> np.ndarray:
     image = Image.new("RGB", (size, size), rgb(hsv(hour, rng.uniform(0.3, 0.6), 1.0)))
     draw = ImageDraw.Draw(image)
     if rng.random() < 0.5:
-        x, y, r = rng.uniform(0.1, 0.9) * size, rng.uniform(0.08, 0.25) * size, rng.uniform(0.07, 0.13) * size
+        x, y, r = (
+            rng.uniform(0.1, 0.9) * size,
+            rng.uniform(0.08, 0.25) * size,
+            rng.uniform(0.07, 0.13) * size,
+        )
         draw.ellipse([x - r, y - r, x + r, y + r], fill=rgb(hsv(0.14, 0.55, 1.0)))
     for _ in range(int(rng.integers(0, 4))):
-        x, y, r = rng.uniform(0, size), rng.uniform(0.08, 0.4) * size, rng.uniform(0.04, 0.08) * size
+        x, y, r = (
+            rng.uniform(0, size),
+            rng.uniform(0.08, 0.4) * size,
+            rng.uniform(0.04, 0.08) * size,
+        )
         for k, h in ((-1.5, 0.7), (0, 1.1), (1.3, 0.8)):
             draw.ellipse([x + k * r - r * h, y - r * h, x + k * r + r * h, y + r * h], fill="white")
         draw.rectangle([x - 2.4 * r, y, x + 2.3 * r, y + r * 1.2], fill=rgb(hsv(hour, 0.0, 1.0)))
@@ -86,9 +94,17 @@ def night(rng: Rng, size: int) -> np.ndarray:
     image = Image.new("RGB", (size, size), rgb(base))
     draw = ImageDraw.Draw(image)
     for _ in range(int(rng.integers(8, 24))):
-        x, y, r = rng.uniform(0, size), rng.uniform(0, 0.75) * size, rng.uniform(0.5, 2) * size / 192
+        x, y, r = (
+            rng.uniform(0, size),
+            rng.uniform(0, 0.75) * size,
+            rng.uniform(0.5, 2) * size / 192,
+        )
         draw.ellipse([x - r, y - r, x + r, y + r], fill="#fff6c8")
-    x, y, r = rng.uniform(0.1, 0.9) * size, rng.uniform(0.1, 0.22) * size, rng.uniform(0.06, 0.1) * size
+    x, y, r = (
+        rng.uniform(0.1, 0.9) * size,
+        rng.uniform(0.1, 0.22) * size,
+        rng.uniform(0.06, 0.1) * size,
+    )
     draw.ellipse([x - r, y - r, x + r, y + r], fill="#fff0a8")
     draw.ellipse([x - r * 0.5, y - r * 1.2, x + r * 1.3, y + r * 0.6], fill=rgb(base))
     y = rng.uniform(0.68, 0.82) * size

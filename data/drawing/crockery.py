@@ -41,7 +41,9 @@ from .shapes import (
 )
 
 
-def _pattern(rng: Rng, body: Shape, color: Color, low: float, high: float, width: float, dip: float) -> list[Part]:
+def _pattern(
+    rng: Rng, body: Shape, color: Color, low: float, high: float, width: float, dip: float
+) -> list[Part]:
     """Painted decoration: stripes, dots, a zigzag, flowers, a heart, a band; or none."""
     kind, paint = rng.integers(7), contrasting(rng, color)
     n = int(rng.integers(2, 4))
@@ -51,18 +53,26 @@ def _pattern(rng: Rng, body: Shape, color: Color, low: float, high: float, width
     elif kind == 1:
         r, gap = rng.uniform(0.045, 0.065), rng.uniform(0.19, 0.24)
         spots = [
-            (gap * (i + 0.5 * (j % 2)), low + 0.02 + gap * 0.85 * j - dip * 0.7) for i in range(-4, 5) for j in range(5)
+            (gap * (i + 0.5 * (j % 2)), low + 0.02 + gap * 0.85 * j - dip * 0.7)
+            for i in range(-4, 5)
+            for j in range(5)
         ]
         shape = balls([(x, y, r) for x, y in spots if y < high - r])
     elif kind == 2:
         x = np.linspace(-width * 1.1, width * 1.1, int(rng.integers(9, 14)))
         bow = dip * np.sqrt(np.maximum(1 - (x / width) ** 2, 0))
-        shape = polyline(np.stack([x, mid + dip * 0.7 - bow + 0.06 * (-1) ** np.arange(len(x))], 1), [0.028] * len(x))
+        shape = polyline(
+            np.stack([x, mid + dip * 0.7 - bow + 0.06 * (-1) ** np.arange(len(x))], 1),
+            [0.028] * len(x),
+        )
     elif kind == 3:
         spots = [(-0.24, mid + 0.05), (0.02, mid - 0.07), (0.27, mid + 0.06)]
         shape = union(*(petals(x, y, 0, 0.12, 0.042, 5, rng.uniform(0, 1)) for x, y in spots))
         hearts = balls([(x, y, 0.036) for x, y in spots])
-        return [Part(shape, paint, 0, 0.1), Part(hearts, contrasting(rng, paint), 0, 0.1, line=False)]
+        return [
+            Part(shape, paint, 0, 0.1),
+            Part(hearts, contrasting(rng, paint), 0, 0.1, line=False),
+        ]
     elif kind == 4:
         s = rng.uniform(0.09, 0.12)
         lobes = balls([(-s * 0.72, mid + s * 0.5, s), (s * 0.72, mid + s * 0.5, s)])
@@ -71,7 +81,9 @@ def _pattern(rng: Rng, body: Shape, color: Color, low: float, high: float, width
         shape = bands([(low + high) / 2], (high - low) * 0.4, width, dip)
     else:
         return []
-    return [Part(clip_to(shape, body), paint, 0, 0.2, line=kind != 1)]  # outlined dots would be all outline
+    return [
+        Part(clip_to(shape, body), paint, 0, 0.2, line=kind != 1)
+    ]  # outlined dots would be all outline
 
 
 def _steam(rng: Rng, xs: list[float], y: float, height: float) -> Part:
@@ -79,14 +91,25 @@ def _steam(rng: Rng, xs: list[float], y: float, height: float) -> Part:
     s = int(rng.choice([-1, 1]))
     wisps = [
         stroke(
-            [(x, y), (x + 0.12 * s, y + height * 0.33), (x - 0.12 * s, y + height * 0.66), (x, y + height)],
+            [
+                (x, y),
+                (x + 0.12 * s, y + height * 0.33),
+                (x - 0.12 * s, y + height * 0.66),
+                (x, y + height),
+            ],
             0.022,
             0.014,
             6,
         )
         for x in xs
     ]
-    return Part(union(*wisps), pick(rng, ((0.80, 0.83, 0.87), WHITE, (0.66, 0.69, 0.74)), 0.01), 0.02, 0, line=False)
+    return Part(
+        union(*wisps),
+        pick(rng, ((0.80, 0.83, 0.87), WHITE, (0.66, 0.69, 0.74)), 0.01),
+        0.02,
+        0,
+        line=False,
+    )
 
 
 def _mug(rng: Rng) -> tuple[list[tuple[float, float]], float]:
@@ -100,7 +123,9 @@ def _teacup(rng: Rng) -> tuple[list[tuple[float, float]], float]:
     """Profile of a teacup, a bowl on a foot, and how far one looks into it."""
     w, low, high = rng.uniform(0.52, 0.62), -0.58, rng.uniform(0.08, 0.24)
     foot = w * rng.uniform(0.42, 0.5)
-    return [(low, foot), (low + 0.07, foot * 0.92), (low + 0.25, w * 0.82), (high, w)], rng.uniform(0.08, 0.13)
+    return [(low, foot), (low + 0.07, foot * 0.92), (low + 0.25, w * 0.82), (high, w)], rng.uniform(
+        0.08, 0.13
+    )
 
 
 def _opening(rng: Rng, high: float, w: float, dip: float, color: Color) -> list[Part]:
@@ -180,9 +205,13 @@ def teapot(rng: Rng) -> Figure:
     flank, shoulder = (low + 0.2 * tall, w * (0.86 - fat)), (high - 0.18 * tall, w * (0.84 + fat))
     body = turned([(low, w * 0.52), flank, (y, w), shoulder, (high, neck)], 0.06)
     tip = (w + rng.uniform(0.22, 0.32), high + rng.uniform(-0.08, 0.16))
-    spout = stroke([(w * 0.6, y - 0.12), (w + 0.22, y - 0.15), (w + 0.02, tip[1] - 0.1), tip], 0.16, 0.05, 8)
+    spout = stroke(
+        [(w * 0.6, y - 0.12), (w + 0.22, y - 0.15), (w + 0.02, tip[1] - 0.1), tip], 0.16, 0.05, 8
+    )
     top = high + rng.uniform(0.1, 0.17)
-    lid = clip_to(ellipse(0, high - 0.02, neck + 0.05, top - high + 0.02), box(0, high + 0.4, 2, 0.83))
+    lid = clip_to(
+        ellipse(0, high - 0.02, neck + 0.05, top - high + 0.02), box(0, high + 0.4, 2, 0.83)
+    )
     parts = [
         Part(_teapot_handle(rng, w, y, high), trim, 0.05, *finish),
         Part(spout, color, 0.12, *finish),

@@ -29,7 +29,9 @@ def _dog_head_side(rng: Rng, x: float, y: float, s: float, coat: Coat) -> list[P
     length, droop = rng.uniform(0.36, 0.46), rng.uniform(0.02, 0.08)
     tip = (x + length * s, y - (0.05 + droop) * s)
     skull = blend(
-        0.07, ellipse(x, y, 0.24 * s, 0.22 * s), capsule(x + 0.12 * s, y - 0.07 * s, *tip, 0.13 * s, 0.09 * s)
+        0.07,
+        ellipse(x, y, 0.24 * s, 0.22 * s),
+        capsule(x + 0.12 * s, y - 0.07 * s, *tip, 0.13 * s, 0.09 * s),
     )
     nose = ellipse(tip[0] + 0.07 * s, tip[1] + 0.055 * s, 0.068 * s, 0.056 * s)
     mouth = curve(
@@ -41,7 +43,9 @@ def _dog_head_side(rng: Rng, x: float, y: float, s: float, coat: Coat) -> list[P
         0.012,
         steps=3,
     )
-    tongue = capsule(tip[0] - 0.06 * s, tip[1] - 0.06 * s, tip[0] - 0.04 * s, tip[1] - 0.2 * s, 0.05 * s)
+    tongue = capsule(
+        tip[0] - 0.06 * s, tip[1] - 0.06 * s, tip[0] - 0.04 * s, tip[1] - 0.2 * s, 0.05 * s
+    )
     parts = [Part(tongue, TONGUE, 0.04, 0.3)] if rng.random() < 0.55 else []
     parts.append(fur(skull, base))
     if second is CREAM:
@@ -70,9 +74,15 @@ def _dog_head_front(rng: Rng, x: float, y: float, s: float, coat: Coat) -> list[
     drop, out = rng.uniform(0.17, 0.25), rng.uniform(0.0, 0.3)
     flap = ellipse(0.27 + 0.1 * out, 0.12 - 0.7 * drop, 0.085, drop, out)
     ears = place(both(blend(0.05, flap, circle(0.2, 0.17, 0.05))), scale=s, dx=x, dy=y)
-    head = blend(0.08, ellipse(x, y + 0.04 * s, 0.25 * s, 0.23 * s), ellipse(x, y - 0.16 * s, 0.17 * s, 0.17 * s))
+    head = blend(
+        0.08,
+        ellipse(x, y + 0.04 * s, 0.25 * s, 0.23 * s),
+        ellipse(x, y - 0.16 * s, 0.17 * s, 0.17 * s),
+    )
     pale = second if second is CREAM else tint(base, 1.35)
-    muzzle = union(ellipse(x, y - 0.17 * s, 0.14 * s, 0.13 * s), ellipse(x, y + 0.05 * s, 0.045 * s, 0.16 * s))
+    muzzle = union(
+        ellipse(x, y - 0.17 * s, 0.14 * s, 0.13 * s), ellipse(x, y + 0.05 * s, 0.045 * s, 0.16 * s)
+    )
     tongue = capsule(x, y - 0.25 * s, x, y - 0.35 * s, 0.06 * s)
     parts = [fur(head, base), decal(clip_to(muzzle, head), pale, grain="fur")]
     if rng.random() < 0.6:
@@ -81,7 +91,11 @@ def _dog_head_front(rng: Rng, x: float, y: float, s: float, coat: Coat) -> list[
         capsule(x, y - 0.1 * s, x, y - 0.2 * s, 0.012),
         *(
             curve(
-                [(x, y - 0.2 * s), (x + m * 0.06 * s, y - 0.27 * s), (x + m * 0.12 * s, y - 0.21 * s)],
+                [
+                    (x, y - 0.2 * s),
+                    (x + m * 0.06 * s, y - 0.27 * s),
+                    (x + m * 0.12 * s, y - 0.21 * s),
+                ],
                 0.012,
                 steps=3,
             )
@@ -112,7 +126,9 @@ def _dog_marks(rng: Rng, body: Shape, coat: Coat, x: float, y: float) -> list[Pa
 
 def _dog_collar(rng: Rng, x0: float, y0: float, x1: float, y1: float) -> list[Part]:
     """A coloured band across the neck, with a tag."""
-    color = vary(rng, pick(rng, [(0.8, 0.15, 0.15), (0.15, 0.35, 0.75), (0.15, 0.55, 0.3), (0.9, 0.7, 0.15)]))
+    color = vary(
+        rng, pick(rng, [(0.8, 0.15, 0.15), (0.15, 0.35, 0.75), (0.15, 0.55, 0.3), (0.9, 0.7, 0.15)])
+    )
     tag = circle(0.5 * (x0 + x1) + 0.04, 0.5 * (y0 + y1) - 0.075, 0.04)
     return [
         Part(capsule(x0, y0, x1, y1, 0.035), color, 0.03, 0.3),
@@ -127,8 +143,13 @@ def _dog_sitting_front(rng: Rng) -> list[Part]:
     body = blend(0.12, ellipse(0, -0.42, w, 0.38), ellipse(0, -0.08, 0.24, 0.25))
     thighs = [ellipse(m * (w - 0.03), -0.64, 0.17, 0.2, m * -0.3) for m in (-1, 1)]
     feet = [capsule(m * (w - 0.02), -0.79, m * (w + 0.07), -0.79, 0.07) for m in (-1, 1)]
-    legs = [limb([(m * 0.14, -0.25), (m * 0.135, -0.7), (m * 0.15, -0.78)], [0.12, 0.085, 0.09]) for m in (-1, 1)]
-    tail = curve([(w - 0.1, -0.68), (w + 0.3, -0.72), (w + 0.38, rng.uniform(-0.5, -0.25))], 0.07, 0.04, 5)
+    legs = [
+        limb([(m * 0.14, -0.25), (m * 0.135, -0.7), (m * 0.15, -0.78)], [0.12, 0.085, 0.09])
+        for m in (-1, 1)
+    ]
+    tail = curve(
+        [(w - 0.1, -0.68), (w + 0.3, -0.72), (w + 0.38, rng.uniform(-0.5, -0.25))], 0.07, 0.04, 5
+    )
     chest = decal(
         clip_to(ellipse(0, -0.18, 0.15, 0.26), body),
         second if second is CREAM else tint(base, 1.3),
@@ -157,9 +178,15 @@ def _dog_sitting_side(rng: Rng) -> list[Part]:
         capsule(0.14 + lean, 0.02, -0.26, -0.52, 0.2, 0.26),
         capsule(0.14 + lean, 0.05, 0.13, 0.4, 0.19, 0.14),
     )
-    front = limb([(0.19, -0.05), (0.24, -0.5), (0.24, -0.78), (0.31, -0.8)], [0.15, 0.09, 0.065, 0.055])
-    thigh = union(ellipse(-0.26, -0.58, 0.25, 0.22, 0.4), capsule(-0.22, -0.79, 0.03, -0.8, 0.065, 0.055))
-    far = limb([(0.12, -0.1), (0.1, -0.5), (0.1, -0.76), (0.18, -0.79)], [0.14, 0.085, 0.065, 0.055])
+    front = limb(
+        [(0.19, -0.05), (0.24, -0.5), (0.24, -0.78), (0.31, -0.8)], [0.15, 0.09, 0.065, 0.055]
+    )
+    thigh = union(
+        ellipse(-0.26, -0.58, 0.25, 0.22, 0.4), capsule(-0.22, -0.79, 0.03, -0.8, 0.065, 0.055)
+    )
+    far = limb(
+        [(0.12, -0.1), (0.1, -0.5), (0.1, -0.76), (0.18, -0.79)], [0.14, 0.085, 0.065, 0.055]
+    )
     tail = curve([(-0.42, -0.7), (-0.75, -0.82), (-0.8, rng.uniform(-0.5, 0.0))], 0.08, 0.04, 5)
     body = blend(0.06, torso, front)
     parts = [
@@ -176,7 +203,12 @@ def _dog_legs(h: float, stride: float) -> tuple[list[Shape], Shape]:
     """The two near legs, and the far ones as one shape; h is the height of the back's axis."""
     near = [
         limb(
-            [(0.3, h - 0.05), (0.32 + 0.4 * stride, -0.52), (0.3 + stride, -0.78), (0.37 + stride, -0.8)],
+            [
+                (0.3, h - 0.05),
+                (0.32 + 0.4 * stride, -0.52),
+                (0.3 + stride, -0.78),
+                (0.37 + stride, -0.8),
+            ],
             [0.14, 0.085, 0.06, 0.05],
         ),
         limb(
@@ -192,7 +224,12 @@ def _dog_legs(h: float, stride: float) -> tuple[list[Shape], Shape]:
     ]
     far = [
         limb(
-            [(0.25, h), (0.23 - 0.3 * stride, -0.52), (0.2 - stride, -0.77), (0.26 - stride, -0.79)],
+            [
+                (0.25, h),
+                (0.23 - 0.3 * stride, -0.52),
+                (0.2 - stride, -0.77),
+                (0.26 - stride, -0.79),
+            ],
             [0.12, 0.08, 0.06, 0.05],
         ),
         limb(
@@ -220,7 +257,9 @@ def _dog_side(rng: Rng) -> list[Part]:
     )
     near, far = _dog_legs(h, stride)
     wag, bushy = rng.uniform(0.05, 0.5), rng.uniform(0.045, 0.075)
-    tail = curve([(-0.54, h + 0.1), (-0.78, h + 0.12), (-0.82 + 0.15 * wag, h + 0.1 + wag)], bushy, 0.035, 5)
+    tail = curve(
+        [(-0.54, h + 0.1), (-0.78, h + 0.12), (-0.82 + 0.15 * wag, h + 0.1 + wag)], bushy, 0.035, 5
+    )
     body = blend(0.05, torso, *near)
     parts = [
         fur(far, dark, 0.1),
@@ -229,7 +268,9 @@ def _dog_side(rng: Rng) -> list[Part]:
         *_dog_marks(rng, body, coat, -0.1, h),
     ]
     parts += _dog_collar(rng, 0.27, h + 0.3, 0.49, h + 0.2)
-    return parts + _dog_head_side(rng, 0.42, h + rng.uniform(0.47, 0.54), rng.uniform(0.85, 1.0), coat)
+    return parts + _dog_head_side(
+        rng, 0.42, h + rng.uniform(0.47, 0.54), rng.uniform(0.85, 1.0), coat
+    )
 
 
 def _dog_lying(rng: Rng) -> list[Part]:

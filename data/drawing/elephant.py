@@ -44,9 +44,13 @@ def _trunk(rng: Rng) -> Shape:
     """Hanging, reaching forward, or raised."""
     kind, a = rng.random(), rng.uniform(-0.08, 0.08)
     if kind < 0.45:
-        return curve([(0.6, 0.12), (0.78, -0.15), (0.66 + a, -0.55), (0.86 + a, -0.62)], 0.125, 0.05, 7)
+        return curve(
+            [(0.6, 0.12), (0.78, -0.15), (0.66 + a, -0.55), (0.86 + a, -0.62)], 0.125, 0.05, 7
+        )
     if kind < 0.7:
-        return curve([(0.58, 0.1), (0.75, -0.5), (0.98, -0.25 + a), (0.92, 0.02 + a)], 0.125, 0.05, 7)
+        return curve(
+            [(0.58, 0.1), (0.75, -0.5), (0.98, -0.25 + a), (0.92, 0.02 + a)], 0.125, 0.05, 7
+        )
     return curve([(0.58, 0.12), (0.88, -0.25), (0.92, 0.3), (0.78 + a, 0.68)], 0.125, 0.05, 7)
 
 
@@ -88,13 +92,21 @@ def _elephant_front(rng: Rng, skin: Color) -> list[Part]:
         *(limb([(m * 0.27, -0.2), (m * 0.29, -0.75)], [0.18, 0.14]) for m in (-1, 1)),
     )
     ears = [
-        blend(0.05, ellipse(m * 0.5, 0.38, w, h, m * 0.2), ellipse(m * 0.42, 0.15, 0.2, 0.28, m * 0.2)) for m in (-1, 1)
+        blend(
+            0.05, ellipse(m * 0.5, 0.38, w, h, m * 0.2), ellipse(m * 0.42, 0.15, 0.2, 0.28, m * 0.2)
+        )
+        for m in (-1, 1)
     ]
     insides = [ellipse(m * 0.5, 0.34, 0.66 * w, 0.7 * h, m * 0.2) for m in (-1, 1)]
     sway, end = rng.uniform(-0.2, 0.2), rng.uniform(-0.62, -0.45)
     trunk = curve([(0, 0.2), (0, -0.2), (-sway, end), (sway * 1.5, end)], 0.135, 0.06, 7)
     head = blend(0.08, ellipse(0, 0.4, 0.28, 0.33), trunk)
-    tusks = union(*(curve([(m * 0.15, 0.08), (m * 0.22, -0.12), (m * 0.3, -0.2)], 0.042, 0.018, 3) for m in (-1, 1)))
+    tusks = union(
+        *(
+            curve([(m * 0.15, 0.08), (m * 0.22, -0.12), (m * 0.3, -0.2)], 0.042, 0.018, 3)
+            for m in (-1, 1)
+        )
+    )
     parts = [_hide(body, dark, 0.3), decal(_toenails([-0.29, 0.29]), tint(skin, 1.8), gloss=0.3)]
     parts += [
         _hide(union(*ears), skin, 0.08),

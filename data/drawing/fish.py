@@ -46,10 +46,25 @@ def _fish_fins(rng: Rng, h: float) -> tuple[Shape, Shape]:
         ]
     )
     peak, sweep = h + rng.uniform(0.12, 0.28), rng.uniform(-0.35, -0.05)
-    back = smooth([(0.34, h * 0.7), (sweep + 0.22, peak), (sweep - 0.16, peak - 0.06), (-0.38, h * 0.4), (0, h * 0.5)])
-    belly = smooth([(0.18, -h * 0.7), (-0.06, -peak + 0.02), (-0.24, -peak + 0.1), (-0.14, -h * 0.5)])
-    rays = [capsule(-0.5, 0.3 * v, -0.82, v, 0.011) for v in (0.6 * spread, 0.15 * spread, -0.25 * spread, 0.7 * low)]
-    rays += [capsule(u, h * 0.8, u * 0.6 + 0.55 * sweep, peak - 0.04, 0.011) for u in (0.16, 0.0, -0.16)]
+    back = smooth(
+        [
+            (0.34, h * 0.7),
+            (sweep + 0.22, peak),
+            (sweep - 0.16, peak - 0.06),
+            (-0.38, h * 0.4),
+            (0, h * 0.5),
+        ]
+    )
+    belly = smooth(
+        [(0.18, -h * 0.7), (-0.06, -peak + 0.02), (-0.24, -peak + 0.1), (-0.14, -h * 0.5)]
+    )
+    rays = [
+        capsule(-0.5, 0.3 * v, -0.82, v, 0.011)
+        for v in (0.6 * spread, 0.15 * spread, -0.25 * spread, 0.7 * low)
+    ]
+    rays += [
+        capsule(u, h * 0.8, u * 0.6 + 0.55 * sweep, peak - 0.04, 0.011) for u in (0.16, 0.0, -0.16)
+    ]
     fins = union(*(polygon(p, 0.03) for p in (tail, back, belly)))
     return fins, clip_to(union(*rays), fins)
 
@@ -78,18 +93,26 @@ def _fish_pattern(rng: Rng, body: Shape, h: float, color: Color, other: Color) -
         ]
     size = 0.13
     rows = [
-        (u * size * 1.1 + (size * 0.55 if v % 2 else 0) - 0.45, v * size * 0.9) for u in range(5) for v in range(-2, 3)
+        (u * size * 1.1 + (size * 0.55 if v % 2 else 0) - 0.45, v * size * 0.9)
+        for u in range(5)
+        for v in range(-2, 3)
     ]
-    arcs = (cut(circle(u, v, 0.078), circle(u + 0.028, v, 0.074)) for u, v in rows if abs(v) < 0.75 * h)
+    arcs = (
+        cut(circle(u, v, 0.078), circle(u + 0.028, v, 0.074)) for u, v in rows if abs(v) < 0.75 * h
+    )
     return [decal(clip_to(union(*arcs), body), tint(color, 0.65), gloss=0.3)]
 
 
 def fish(rng: np.random.Generator) -> Figure:
     """A fish from the side: lens-shaped body, forked tail, fins, round eye, gill."""
     color, other = two_colors(rng)
-    fin_color = other if rng.random() < 0.4 and sum(other) > 0.6 else tint(color, rng.uniform(0.7, 0.85))
+    fin_color = (
+        other if rng.random() < 0.4 and sum(other) > 0.6 else tint(color, rng.uniform(0.7, 0.85))
+    )
     h = rng.uniform(0.22, 0.5)
-    body = blend(0.12, ellipse(0.12, 0, 0.62 - 0.12 * (h > 0.42), h), capsule(-0.3, 0, -0.55, 0, 0.15, 0.07))
+    body = blend(
+        0.12, ellipse(0.12, 0, 0.62 - 0.12 * (h > 0.42), h), capsule(-0.3, 0, -0.55, 0, 0.15, 0.07)
+    )
     fins, rays = _fish_fins(rng, h)
     pale = clip_to(ellipse(0.1, -h, 0.6, 0.55 * h), body)
     parts = [
@@ -102,7 +125,9 @@ def fish(rng: np.random.Generator) -> Figure:
     parts += _fish_pattern(rng, body, h, color, other)
     gill = curve([(0.33, 0.6 * h), (0.22, 0), (0.33, -0.55 * h)], 0.014, steps=4)
     mouth = curve([(0.75, -0.04), (0.6, -0.1), (0.5, -0.06)], 0.014, steps=3)
-    flap = blend(0.04, ellipse(0.04, -0.13, 0.14, 0.07, rng.uniform(0.1, 0.7)), circle(0.15, -0.08, 0.05))
+    flap = blend(
+        0.04, ellipse(0.04, -0.13, 0.14, 0.07, rng.uniform(0.1, 0.7)), circle(0.15, -0.08, 0.05)
+    )
     eye_r = rng.uniform(0.04, 0.055)
     parts += [
         decal(clip_to(union(gill, mouth), body), tint(color, 0.4)),

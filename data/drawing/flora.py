@@ -12,4 +12,9 @@ LEAVES = (GREEN, (0.22, 0.48, 0.26), (0.48, 0.66, 0.25), (0.62, 0.68, 0.30), (0.
 
 def mound(rng: Rng, color: Color, width: float) -> Part:
     """Ground that a plant stands on."""
-    return Part(clip_to(ellipse(0, -0.86, width, rng.uniform(0.09, 0.15)), box(0, -0.3, 2, 1.1)), color, 0.08, 0.0)
+    return Part(
+        clip_to(ellipse(0, -0.86, width, rng.uniform(0.09, 0.15)), box(0, -0.3, 2, 1.1)),
+        color,
+        0.08,
+        0.0,
+    )

@@ -33,7 +33,9 @@ HORSE_COATS = [
 ]
 
 
-def _hide(shape: Shape, color: Color, bulge: float = 0.2, grain: str = "fur", line: bool = True) -> Part:
+def _hide(
+    shape: Shape, color: Color, bulge: float = 0.2, grain: str = "fur", line: bool = True
+) -> Part:
     """A part covered with short hair."""
     return Part(shape, color, bulge=bulge, gloss=0.15, grain=grain, line=line)
 
@@ -67,7 +69,12 @@ def _horse_hooves(stride: float, lift: float, dx: float) -> Shape:
     return union(
         *(
             polygon(
-                [(u - 0.045, v + 0.06), (u + 0.045, v + 0.06), (u + 0.075, v - 0.035), (u - 0.06, v - 0.035)],
+                [
+                    (u - 0.045, v + 0.06),
+                    (u + 0.045, v + 0.06),
+                    (u + 0.075, v - 0.035),
+                    (u - 0.06, v - 0.035),
+                ],
                 0.01,
             )
             for u, v in ((fx, -0.8 + 0.35 * lift), (hx, -0.8))
@@ -106,17 +113,26 @@ def _horse_marks(rng: Rng, body: Shape, coat: Color) -> list[Part]:
     if kind < 0.2:
         xy = rng.uniform((-0.55, -0.15), (0.3, 0.25), (4, 2))
         patches = union(*(ellipse(u, v, *rng.uniform(0.08, 0.2, 2)) for u, v in xy))
-        return [decal(clip_to(patches, body), WHITE if sum(coat) < 2.2 else tint(coat, 0.5), grain="fur")]
+        return [
+            decal(
+                clip_to(patches, body), WHITE if sum(coat) < 2.2 else tint(coat, 0.5), grain="fur"
+            )
+        ]
     if kind < 0.35:
         xy = rng.uniform((-0.55, -0.1), (0.2, 0.22), (12, 2))
         dapples = union(*(circle(u, v, rng.uniform(0.02, 0.045)) for u, v in xy))
         return [decal(clip_to(dapples, body), tint(coat, 1.5), grain="fur")]
     if kind < 0.55:
-        cloth = vary(rng, pick(rng, [(0.75, 0.16, 0.16), (0.18, 0.3, 0.6), (0.2, 0.45, 0.3), (0.85, 0.8, 0.7)]))
+        cloth = vary(
+            rng,
+            pick(rng, [(0.75, 0.16, 0.16), (0.18, 0.3, 0.6), (0.2, 0.45, 0.3), (0.85, 0.8, 0.7)]),
+        )
         seat = curve([(-0.27, 0.33), (-0.13, 0.19), (0.03, 0.32)], 0.045, steps=4)
         return [
             Part(
-                clip_to(polygon([(-0.29, 0.4), (0.05, 0.4), (0.03, 0.0), (-0.25, 0.0)], 0.02), body),
+                clip_to(
+                    polygon([(-0.29, 0.4), (0.05, 0.4), (0.03, 0.0), (-0.25, 0.0)], 0.02), body
+                ),
                 cloth,
                 0.1,
             ),
@@ -160,14 +176,27 @@ def _horse_tail(rng: Rng, stride: float) -> Shape:
 def horse(rng: np.random.Generator) -> Figure:
     """A horse in profile: standing, trotting with arched neck, or grazing with the head down."""
     coat = vary(rng, pick(rng, HORSE_COATS), 0.04)
-    hair = pick(rng, [tint(coat, 0.4), (0.13, 0.11, 0.11), (0.9, 0.84, 0.7) if sum(coat) < 2.1 else tint(coat, 0.55)])
+    hair = pick(
+        rng,
+        [
+            tint(coat, 0.4),
+            (0.13, 0.11, 0.11),
+            (0.9, 0.84, 0.7) if sum(coat) < 2.1 else tint(coat, 0.55),
+        ],
+    )
     trot = rng.random() < 0.5
-    stride, lift = (rng.uniform(0.08, 0.24), rng.uniform(0.1, 0.5)) if trot else (rng.uniform(-0.03, 0.05), 0.0)
+    stride, lift = (
+        (rng.uniform(0.08, 0.24), rng.uniform(0.1, 0.5))
+        if trot
+        else (rng.uniform(-0.03, 0.05), 0.0)
+    )
     rise = rng.uniform(-1.1, -0.75) if not trot and rng.random() < 0.3 else rng.uniform(0.75, 1.15)
     reach = rng.uniform(0.55, 0.64)
     px, py = 0.22 + reach * np.cos(rise), 0.1 + reach * np.sin(rise)
     nod = rng.uniform(0.55, 0.85) if rise > 0 else rng.uniform(0.75, 1.1)
-    torso = blend(0.15, capsule(-0.38, 0.08, 0.18, 0.07, 0.2, 0.19), ellipse(-0.42, 0.09, 0.21, 0.2))
+    torso = blend(
+        0.15, capsule(-0.38, 0.08, 0.18, 0.07, 0.2, 0.19), ellipse(-0.42, 0.09, 0.21, 0.2)
+    )
     neck = blend(0.1, capsule(0.17, 0.1, px, py, 0.19, 0.105), circle(px + 0.02, py - 0.02, 0.1))
     front, hind = _horse_legs(stride, lift, 0.0)
     body = blend(0.07, torso, neck, front, hind)
@@ -182,6 +211,9 @@ def horse(rng: np.random.Generator) -> Figure:
     if rng.random() < 0.35:
         socks = union(circle(0.2 + stride, -0.78, 0.17), circle(-0.44 - stride, -0.78, 0.17))
         parts.append(decal(clip_to(socks, body), WHITE, grain="fur"))
-    parts += [Part(_horse_hooves(stride, lift, 0.0), hoof, 0.04, 0.3), *_horse_marks(rng, body, coat)]
+    parts += [
+        Part(_horse_hooves(stride, lift, 0.0), hoof, 0.04, 0.3),
+        *_horse_marks(rng, body, coat),
+    ]
     parts += [Part(mane, hair, 0.07, 0.2, "fur"), *_horse_head(rng, px, py, nod, coat, hair)]
     return fitted(parts)

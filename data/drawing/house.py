@@ -31,10 +31,32 @@ from .ornament import (
     polyline,
     segments,
 )
-from .shapes import Array, Color, Figure, Part, Shape, box, circle, clip_to, cut, place_figure, polygon, union
+from .shapes import (
+    Array,
+    Color,
+    Figure,
+    Part,
+    Shape,
+    box,
+    circle,
+    clip_to,
+    cut,
+    place_figure,
+    polygon,
+    union,
+)
 
 GLASS = ((0.62, 0.80, 0.90), (0.98, 0.88, 0.55), (0.35, 0.45, 0.58), (0.80, 0.90, 0.95))
-ROOFS = (RED, (0.62, 0.30, 0.22), SLATE, BROWN, (0.30, 0.45, 0.62), (0.35, 0.50, 0.36), dark(SLATE, 0.5), TAN)
+ROOFS = (
+    RED,
+    (0.62, 0.30, 0.22),
+    SLATE,
+    BROWN,
+    (0.30, 0.45, 0.62),
+    (0.35, 0.50, 0.36),
+    dark(SLATE, 0.5),
+    TAN,
+)
 
 
 class Paint(NamedTuple):
@@ -49,14 +71,20 @@ class Paint(NamedTuple):
 
 def _window(cx: float, cy: float, w: float, h: float, frame: Color, glass: Color) -> list[Part]:
     """Window of four panes in a frame."""
-    panes = [box(cx + i * w / 4, cy + j * h / 4, w / 2 - 0.025, h / 2 - 0.025) for i in (-1, 1) for j in (-1, 1)]
+    panes = [
+        box(cx + i * w / 4, cy + j * h / 4, w / 2 - 0.025, h / 2 - 0.025)
+        for i in (-1, 1)
+        for j in (-1, 1)
+    ]
     return [
         Part(box(cx, cy, w + 0.07, h + 0.07), frame, 0.03, 0.1),
         Part(union(*panes), glass, 0, 0.3, line=False),
     ]
 
 
-def _windows(spots: list[tuple[float, float]], w: float, h: float, frame: Color, glass: Color) -> list[Part]:
+def _windows(
+    spots: list[tuple[float, float]], w: float, h: float, frame: Color, glass: Color
+) -> list[Part]:
     """Several windows alike."""
     each = [_window(x, y, w, h, frame, glass) for x, y in spots]
     return (
@@ -95,7 +123,10 @@ def _door(rng: Rng, x: float, base: float, wall: Color) -> list[Part]:
 
     def panel(g: float) -> Shape:
         if arched:
-            return union(box(x, base + (h - w / 2) / 2, w + g, h - w / 2), circle(x, base + h - w / 2, (w + g) / 2))
+            return union(
+                box(x, base + (h - w / 2) / 2, w + g, h - w / 2),
+                circle(x, base + h - w / 2, (w + g) / 2),
+            )
         return box(x, base + (h + g / 2) / 2, w + g, h + g / 2)
 
     arched = rng.random() < 0.4
@@ -148,12 +179,16 @@ def _front(rng: Rng, w: float, h: float, base: float, side: int, paint: Paint) -
     spots = middle if at == 0 else [(-at, base + h * 0.55)]
     ww = w * (0.17 if at == 0 else 0.25)
     if h > 0.9:  # a row of windows upstairs
-        spots = [(x, base + 0.33) for x, _ in spots] + [(s * w * 0.24, base + h * 0.77) for s in (-1, 1)]
+        spots = [(x, base + 0.33) for x, _ in spots] + [
+            (s * w * 0.24, base + h * 0.77) for s in (-1, 1)
+        ]
         ww = min(ww, 0.2)
     wh = min(ww * rng.uniform(0.9, 1.3), 0.3, h * 0.42)
     parts = _door(rng, at, base, paint.wall)
     if rng.random() < 0.4:
-        leaves = [box(x + s * (ww / 2 + 0.075), y, 0.09, wh + 0.06) for x, y in spots for s in (-1, 1)]
+        leaves = [
+            box(x + s * (ww / 2 + 0.075), y, 0.09, wh + 0.06) for x, y in spots for s in (-1, 1)
+        ]
         parts.append(Part(union(*leaves), contrasting(rng, paint.wall), 0.03, 0.05, "wood"))
     parts += _windows(spots, ww, wh, paint.frame, paint.glass)
     if rng.random() < 0.4:
@@ -164,13 +199,17 @@ def _front(rng: Rng, w: float, h: float, base: float, side: int, paint: Paint) -
             Part(union(*(box(x, y, ww + 0.1, 0.07) for x, y in under)), BROWN, 0.03),
         ]
     if rng.random() < 0.45:
-        bushes = [cloud(rng, s * w * rng.uniform(0.48, 0.56), base + 0.08, 0.15, 0.11, 6) for s in (-1, 1)]
+        bushes = [
+            cloud(rng, s * w * rng.uniform(0.48, 0.56), base + 0.08, 0.15, 0.11, 6) for s in (-1, 1)
+        ]
         level = clip_to(union(*bushes), box(0, 0.2, 2, -2 * base + 0.4))
         parts.append(Part(level, pick(rng, (GREEN,)), 0.08, 0, "leaf"))
     return parts
 
 
-def _gable(rng: Rng, w: float, base: float, eave: float, top: float, over: float, paint: Paint) -> list[Part]:
+def _gable(
+    rng: Rng, w: float, base: float, eave: float, top: float, over: float, paint: Paint
+) -> list[Part]:
     """Front wall rising to a point under two roof slopes, and what is in it."""
     wall = polygon([(-w / 2, base), (w / 2, base), (w / 2, eave), (0, top - 0.08), (-w / 2, eave)])
     x, y = w / 2 + over, eave - over * (top - eave) / (w / 2)
@@ -182,7 +221,9 @@ def _gable(rng: Rng, w: float, base: float, eave: float, top: float, over: float
     ]
 
 
-def _eaves(rng: Rng, w: float, base: float, eave: float, top: float, over: float, paint: Paint) -> list[Part]:
+def _eaves(
+    rng: Rng, w: float, base: float, eave: float, top: float, over: float, paint: Paint
+) -> list[Part]:
     """Broad wall under the whole slope of a tiled roof."""
     ridge, x = w / 2 - rng.uniform(0.05, 0.3), w / 2 + over
     roof = polygon([(-x, eave - 0.03), (x, eave - 0.03), (ridge, top - 0.12), (-ridge, top - 0.12)])

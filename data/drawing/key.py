@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from .ornament import BLACK, COPPER, GOLD, PAINTS, SILVER, SLATE, Rng, balls, dark, light, pick, segments
+from .ornament import (
+    BLACK,
+    COPPER,
+    GOLD,
+    PAINTS,
+    SILVER,
+    SLATE,
+    Rng,
+    balls,
+    dark,
+    light,
+    pick,
+    segments,
+)
 from .shapes import Figure, Part, Shape, box, circle, cut, ellipse, place_figure, polygon, union
 
 
@@ -24,7 +37,10 @@ def _bow(rng: Rng, kind: int) -> tuple[Shape, Shape]:
         )
         return heart, lambda x, y: heart(x, y) + 0.11
     if kind == 3:
-        lobes = [(0.17 * np.cos(a), y + 0.17 * np.sin(a), 0.19) for a in (np.pi / 2, np.pi / 2 + 2.1, np.pi / 2 - 2.1)]
+        lobes = [
+            (0.17 * np.cos(a), y + 0.17 * np.sin(a), 0.19)
+            for a in (np.pi / 2, np.pi / 2 + 2.1, np.pi / 2 - 2.1)
+        ]
         return balls(lobes), balls([(u * 1.15, y + (v - y) * 1.15, 0.09) for u, v, _ in lobes])
     if kind == 4:
         return box(0, y, 0.46, 0.46, np.pi / 4, 0.08), box(0, y, 0.25, 0.25, np.pi / 4, 0.03)
@@ -36,14 +52,19 @@ def _bit(rng: Rng, end: float, thick: float) -> Shape:
     reach, depth = rng.uniform(0.2, 0.28), rng.uniform(0.26, 0.36)
     flag = box(reach / 2 + thick / 2, end + depth / 2, reach + thick, depth)
     k = int(rng.integers(1, 3))
-    notches = [box(reach + thick / 2, end + depth * (i + 1) / (k + 1), rng.uniform(0.16, 0.24), 0.06) for i in range(k)]
+    notches = [
+        box(reach + thick / 2, end + depth * (i + 1) / (k + 1), rng.uniform(0.16, 0.24), 0.06)
+        for i in range(k)
+    ]
     slit = box(reach * 0.55 + thick / 2, end + depth * 0.5, 0.05, depth * 0.4)
     return cut(flag, *notches, slit) if k == 2 else cut(flag, *notches)
 
 
 def _old(rng: Rng) -> list[Part]:
     """Round shaft with a collar and a notched flag, fancy bow, all of one metal or painted."""
-    color = pick(rng, (GOLD, GOLD, SILVER, SILVER, COPPER, SLATE, (0.36, 0.30, 0.26), *PAINTS[:8]), 0.03)
+    color = pick(
+        rng, (GOLD, GOLD, SILVER, SILVER, COPPER, SLATE, (0.36, 0.30, 0.26), *PAINTS[:8]), 0.03
+    )
     grain = "metal" if max(color) < 0.9 else "plain"
     bow, hole = _bow(rng, int(rng.integers(6)))
     thick, end = rng.uniform(0.1, 0.14), -0.84

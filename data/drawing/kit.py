@@ -82,7 +82,9 @@ def both(shape: Shape) -> Shape:
     return lambda x, y: shape(np.abs(x), y)
 
 
-def fan(cx: float, cy: float, angles: Sequence[float], r_in: float, r_out: float, radius: float) -> Shape:
+def fan(
+    cx: float, cy: float, angles: Sequence[float], r_in: float, r_out: float, radius: float
+) -> Shape:
     """Thin straight rays around a centre: spokes, whiskers."""
     rays = []
     for a in angles:
@@ -102,8 +104,12 @@ def fitted(parts: Sequence[Part], airborne: bool = False, half: float = 0.87) ->
     """The parts as a centred figure whose larger side is 2 x `half`; measured, as limbs reach anywhere."""
     t = np.linspace(-1.3, 1.3, 53)
     x, y = np.meshgrid(t, t)
-    inside = np.any([p.shape(x, y) < 0.02 for p in parts], axis=0)  # 0.02: parts thinner than the mesh
+    inside = np.any(
+        [p.shape(x, y) < 0.02 for p in parts], axis=0
+    )  # 0.02: parts thinner than the mesh
     spans = [t[np.flatnonzero(inside.any(axis))[[0, -1]]] for axis in (0, 1)]
     scale = 2 * half / max(hi - lo for lo, hi in spans)
     dx, dy = (-scale * 0.5 * (lo + hi) for lo, hi in spans)
-    return place_figure(Figure(tuple(parts), airborne), scale=float(scale), dx=float(dx), dy=float(dy))
+    return place_figure(
+        Figure(tuple(parts), airborne), scale=float(scale), dx=float(dx), dy=float(dy)
+    )

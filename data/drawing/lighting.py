@@ -48,11 +48,13 @@ def grain(b: Buffers, rng: np.random.Generator) -> np.ndarray:
     out = np.ones((size, size), np.float32)
     for kind in sorted({p.grain for p in b.figure.parts}):
         if kind == "fur":  # strands hang down and fan out over the round of the body
-            t = 0.085 * sample("streak", (v + bend_y) * 0.8 + shift[0], u + bend_x + shift[1]) + 0.05 * sample(
-                "mid", u, v
-            )
+            t = 0.085 * sample(
+                "streak", (v + bend_y) * 0.8 + shift[0], u + bend_x + shift[1]
+            ) + 0.05 * sample("mid", u, v)
         elif kind == "wood":
-            t = 0.1 * sample("streak", v * 0.8 + shift[0], u * 0.9 + 3 * sample("broad", u, v) + shift[1])
+            t = 0.1 * sample(
+                "streak", v * 0.8 + shift[0], u * 0.9 + 3 * sample("broad", u, v) + shift[1]
+            )
         elif kind == "metal":
             t = 0.035 * sample("streak", u + shift[0], v + shift[1])
         elif kind == "leaf":
@@ -72,7 +74,9 @@ def rounded(b: Buffers) -> np.ndarray:
     return n / np.sqrt((n * n).sum(-1, keepdims=True))
 
 
-def _mirror(b: Buffers, n: np.ndarray, light: Light, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _mirror(
+    b: Buffers, n: np.ndarray, light: Light, base: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """What a shiny surface shows of the world (dark ground, bright horizon, sky), and how much of it."""
     horizon = smooth(n[..., 1], -0.15, 0.1) * (1.15 - 0.5 * smooth(n[..., 1], 0.1, 0.8))
     metal = np.array([p.grain == "metal" for p in b.figure.parts] + [False])[b.part]
@@ -96,6 +100,8 @@ def shade(b: Buffers, light: Light, texture: np.ndarray, depth: float = 0.55) ->
     half /= np.linalg.norm(half)
     spec = np.clip(n @ half, 0, 1)
     shine = b.gloss * (0.9 * spec ** (12 + 90 * b.gloss) + 0.12 * (1 - n[..., 2]) ** 3)
-    rim = (0.16 * (1 - n[..., 2]) ** 2)[..., None] * light.sky  # keeps dark things apart from dark places
+    rim = (0.16 * (1 - n[..., 2]) ** 2)[
+        ..., None
+    ] * light.sky  # keeps dark things apart from dark places
     colour = colour + shine[..., None] * light.key * 0.9 + rim
     return np.maximum(colour, 0) ** (1 / 2.2)

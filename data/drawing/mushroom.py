@@ -25,10 +25,28 @@ from .ornament import (
     pick,
     turned,
 )
-from .shapes import Array, Color, Figure, Part, blend, box, clip_to, ellipse, place_figure, polygon, union
+from .shapes import (
+    Array,
+    Color,
+    Figure,
+    Part,
+    blend,
+    box,
+    clip_to,
+    ellipse,
+    place_figure,
+    polygon,
+    union,
+)
 
 SPOTS = (  # across and up the cap, radius
-    *((0.0, 0.55, 0.12), (-0.5, 0.42, 0.095), (0.48, 0.4, 0.1), (-0.25, 0.8, 0.07), (0.28, 0.82, 0.065)),
+    *(
+        (0.0, 0.55, 0.12),
+        (-0.5, 0.42, 0.095),
+        (0.48, 0.4, 0.1),
+        (-0.25, 0.8, 0.07),
+        (0.28, 0.82, 0.065),
+    ),
     *((-0.78, 0.2, 0.06), (0.8, 0.17, 0.06), (0.2, 0.26, 0.06), (-0.2, 0.22, 0.055)),
 )
 
@@ -43,7 +61,10 @@ def _cap(rng: Rng, w: float, tall: float, low: float, color: Color, pale: Color)
 
     parts = [Part(top, color, 0.4, 0.4)]
     if rng.random() < 0.72:
-        spots = [(u * w + rng.normal(0, 0.015), low + v * tall, q * rng.uniform(0.8, 1.25)) for u, v, q in SPOTS]
+        spots = [
+            (u * w + rng.normal(0, 0.015), low + v * tall, q * rng.uniform(0.8, 1.25))
+            for u, v, q in SPOTS
+        ]
         spots = [q for q in spots if q[1] > low + 0.13]
         paint = contrasting(rng, color, (WHITE, CREAM, YELLOW, BROWN))
         parts.append(Part(clip_to(balls(spots), top), paint, 0.04, 0.1))
@@ -57,7 +78,9 @@ def _cap(rng: Rng, w: float, tall: float, low: float, color: Color, pale: Color)
 def _toadstool(rng: Rng, x: float, size: float, color: Color, pale: Color) -> list[Part]:
     """One mushroom standing at x: stem, perhaps with a ring, and cap."""
     stem, low = rng.uniform(0.13, 0.2), rng.uniform(-0.02, 0.12)
-    stalk = turned([(-0.8, stem * 1.25), (-0.66, stem * 1.35), (-0.35, stem), (low + 0.02, stem * 0.85)], 0.04)
+    stalk = turned(
+        [(-0.8, stem * 1.25), (-0.66, stem * 1.35), (-0.35, stem), (low + 0.02, stem * 0.85)], 0.04
+    )
     neck = clip_to(stalk, box(0, low - 1.09, 2, 2))  # ends among the gills
     parts = [
         *_cap(rng, rng.uniform(0.5, 0.74), rng.uniform(0.34, 0.72), low, color, pale),
@@ -88,6 +111,10 @@ def mushroom(rng: Rng) -> Figure:
     if rng.random() < 0.6:
         blades = []
         for x in np.linspace(-0.36, 0.36, 9) + rng.normal(0, 0.03, 9):
-            blades.append(leaf(x * 0.8, -0.9, x * 1.15 + rng.normal(0, 0.04), rng.uniform(-0.72, -0.58), 0.035))
+            blades.append(
+                leaf(
+                    x * 0.8, -0.9, x * 1.15 + rng.normal(0, 0.04), rng.uniform(-0.72, -0.58), 0.035
+                )
+            )
         parts.append(Part(union(*blades), pick(rng, (GREEN, (0.45, 0.62, 0.28))), 0.03, 0, "leaf"))
     return Figure(tuple(parts))

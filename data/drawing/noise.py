@@ -15,7 +15,9 @@ def _octave(cells_y: int, cells_x: int, seed: int) -> np.ndarray:
     """Smooth periodic noise of the given number of bumps, zero mean, unit deviation."""
     cells = np.random.default_rng(seed).normal(size=(cells_y, cells_x)).astype(np.float32)
     wide = Image.fromarray(np.tile(cells, (3, 3)))
-    big = np.asarray(wide.resize((3 * TILE, 3 * TILE), Image.Resampling.BICUBIC))[TILE:-TILE, TILE:-TILE]
+    big = np.asarray(wide.resize((3 * TILE, 3 * TILE), Image.Resampling.BICUBIC))[
+        TILE:-TILE, TILE:-TILE
+    ]
     return (big - big.mean()) / big.std()
 
 
@@ -65,7 +67,9 @@ def from_image(image: Image.Image) -> np.ndarray:
 
 def hsv(h: float, s: float, v: float) -> np.ndarray:
     """RGB of a hue (in turns, wraps around), saturation and value (clipped)."""
-    return np.array(colorsys.hsv_to_rgb(h % 1, float(np.clip(s, 0, 1)), float(np.clip(v, 0, 1))), np.float32)
+    return np.array(
+        colorsys.hsv_to_rgb(h % 1, float(np.clip(s, 0, 1)), float(np.clip(v, 0, 1))), np.float32
+    )
 
 
 def rgb(c: np.ndarray) -> tuple[int, int, int]:

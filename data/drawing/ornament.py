@@ -14,7 +14,10 @@ from .shapes import Array, Color, Shape, ellipse, union
 
 Rng = np.random.Generator
 Point = tuple[float, float]
-FAR, MARGIN = 9.0, 0.16  # an outline reaches less than MARGIN; farther off a distance need not be exact
+FAR, MARGIN = (
+    9.0,
+    0.16,
+)  # an outline reaches less than MARGIN; farther off a distance need not be exact
 
 RED, ORANGE, YELLOW, GREEN, TEAL = (
     (0.80, 0.16, 0.14),
@@ -30,7 +33,12 @@ BLUE, PURPLE, PINK, CREAM, WHITE = (
     (0.94, 0.88, 0.74),
     (0.95, 0.95, 0.94),
 )
-BROWN, TAN, SLATE, BLACK = (0.46, 0.28, 0.16), (0.76, 0.57, 0.36), (0.42, 0.47, 0.54), (0.13, 0.12, 0.14)
+BROWN, TAN, SLATE, BLACK = (
+    (0.46, 0.28, 0.16),
+    (0.76, 0.57, 0.36),
+    (0.42, 0.47, 0.54),
+    (0.13, 0.12, 0.14),
+)
 GOLD, SILVER, COPPER = (0.85, 0.66, 0.25), (0.74, 0.76, 0.79), (0.76, 0.45, 0.28)
 PAINTS = (RED, ORANGE, YELLOW, GREEN, TEAL, BLUE, PURPLE, PINK, CREAM, WHITE, TAN, SLATE)
 
@@ -52,7 +60,11 @@ def light(color: Color, t: float = 0.35) -> Color:
 
 def pick(rng: Rng, colors: Sequence[Color], spread: float = 0.045) -> Color:
     """One of the colours, a little off, as no two pots of paint are the same."""
-    c = np.asarray(colors[rng.integers(len(colors))]) + rng.normal(0, spread, 3) + rng.normal(0, spread)
+    c = (
+        np.asarray(colors[rng.integers(len(colors))])
+        + rng.normal(0, spread, 3)
+        + rng.normal(0, spread)
+    )
     return tuple(float(v) for v in np.clip(c, 0.05, 0.97))
 
 
@@ -82,7 +94,9 @@ def within(shape_: Shape, x0: float, y0: float, x1: float, y1: float) -> Shape:
 def polyline(points: Sequence[Point], radii: Sequence[float]) -> Shape:
     """Tube through the points, with a radius at each."""
     p, r = np.asarray(points, dtype=float), [float(q) for q in radii]
-    pairs = list(zip(p[:-1].tolist(), p[1:].tolist(), r[:-1], r[1:], strict=True))  # plain floats keep float32
+    pairs = list(
+        zip(p[:-1].tolist(), p[1:].tolist(), r[:-1], r[1:], strict=True)
+    )  # plain floats keep float32
 
     def shape(x: Array, y: Array) -> Array:
         d = np.full(np.shape(x), FAR, x.dtype)
@@ -128,9 +142,16 @@ def balls(spots: Sequence[tuple[float, float, float]]) -> Shape:
 
 def cloud(rng: Rng, cx: float, cy: float, rx: float, ry: float, lumps: int) -> Shape:
     """Lumpy ellipse, like the crown of a leafy tree or a puff of smoke."""
-    a = np.linspace(0, 2 * np.pi, lumps, endpoint=False) + rng.uniform(0, 6) + rng.normal(0, 0.12, lumps)
+    a = (
+        np.linspace(0, 2 * np.pi, lumps, endpoint=False)
+        + rng.uniform(0, 6)
+        + rng.normal(0, 0.12, lumps)
+    )
     r = min(rx, ry) * 2.2 / lumps + rng.uniform(0.05, 0.12, lumps) * min(rx, ry)
-    rim = [(cx + (rx - q) * np.cos(t), cy + (ry - q) * np.sin(t), q) for t, q in zip(a, r * 1.25, strict=True)]
+    rim = [
+        (cx + (rx - q) * np.cos(t), cy + (ry - q) * np.sin(t), q)
+        for t, q in zip(a, r * 1.25, strict=True)
+    ]
     lumps_, core = balls(rim), ellipse(cx, cy, rx * 0.82, ry * 0.82)
     return within(union(lumps_, core), cx - rx, cy - ry, cx + rx, cy + ry)
 
@@ -150,7 +171,9 @@ def leaf(x0: float, y0: float, x1: float, y1: float, width: float) -> Shape:
     return within(shape, cx - h, cy - h, cx + h, cy + h)
 
 
-def petals(cx: float, cy: float, r0: float, r1: float, width: float, n: int, turn: float = 0.0) -> Shape:
+def petals(
+    cx: float, cy: float, r0: float, r1: float, width: float, n: int, turn: float = 0.0
+) -> Shape:
     """Ring of n pointed petals reaching from radius r0 to r1."""
     one, sector, turn = leaf(r0, 0, r1, 0, width), 2 * np.pi / n, float(turn)
 
@@ -190,7 +213,9 @@ def turned(profile: Sequence[Point], dip: float = 0.0) -> Shape:
         side = (np.abs(x) - w) / np.interp(y, t, steep)
         foot = ys[0] - y - dip * np.sqrt(np.maximum(1 - (x / w) ** 2, 0))
         ends = np.maximum(foot, y - ys[-1])
-        ends = np.where(ends < -0.04, 8 * ends + 0.28, ends)  # so that the round side alone shapes the light
+        ends = np.where(
+            ends < -0.04, 8 * ends + 0.28, ends
+        )  # so that the round side alone shapes the light
         return np.maximum(side, ends)
 
     return within(shape, -ws.max(), ys[0] - dip, ws.max(), ys[-1])

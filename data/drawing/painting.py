@@ -36,7 +36,9 @@ class Palette:
 def _impressionist(u: Draw) -> Palette:
     """Bright broken colour, violet shade, out of doors."""
     light, shade_ = hsv(0.12, u(0.05, 0.2), 1.0) * 1.1, hsv(u(0.6, 0.74), u(0.2, 0.4), 0.62)
-    return Palette(light, shade_, "scene", hsv(u(0.08, 0.14), 0.25, 0.85), u(1.15, 1.5), u(0.035, 0.065), 0.4)
+    return Palette(
+        light, shade_, "scene", hsv(u(0.08, 0.14), 0.25, 0.85), u(1.15, 1.5), u(0.035, 0.065), 0.4
+    )
 
 
 def _baroque(u: Draw) -> Palette:
@@ -78,14 +80,25 @@ def _backdrop(p: Palette, rng: Rng, size: int) -> np.ndarray:
     cloud = blur(np.clip(0.5 + 0.22 * noise(rng, size, "cloud"), 0, 1), 4 * size / 192)
     if p.backdrop == "wall":
         slant = 0.5 + 0.5 * np.clip(x * rng.uniform(-0.7, 0.7) + y * 0.4, -1, 1)
-        glow = np.exp(-((x - rng.uniform(-0.6, 0.6)) ** 2 + (y - rng.uniform(-0.1, 0.5)) ** 2) / 0.5)
-        out = p.ground * (0.5 + 0.4 * slant + 0.5 * (cloud - 0.5) + rng.uniform(0.2, 0.6) * glow)[..., None]
+        glow = np.exp(
+            -((x - rng.uniform(-0.6, 0.6)) ** 2 + (y - rng.uniform(-0.1, 0.5)) ** 2) / 0.5
+        )
+        out = (
+            p.ground
+            * (0.5 + 0.4 * slant + 0.5 * (cloud - 0.5) + rng.uniform(0.2, 0.6) * glow)[..., None]
+        )
         table = smooth(-y, rng.uniform(0.25, 0.55), 0.6)
         wood = hsv(rng.uniform(0.02, 0.12), 0.5, 0.9) * out.mean() * 1.5
         return mix(out, wood, table * rng.uniform(0.3, 0.9))
-    other = mix(p.ground, hsv(rng.random(), rng.uniform(0.35, 0.65), rng.uniform(0.5, 0.95)), rng.uniform(0.4, 0.9))
+    other = mix(
+        p.ground,
+        hsv(rng.random(), rng.uniform(0.35, 0.65), rng.uniform(0.5, 0.95)),
+        rng.uniform(0.4, 0.9),
+    )
     out = mix(p.ground, other, smooth(cloud, 0.3, 0.7))
-    floor = hsv(rng.random(), rng.uniform(0.3, 0.55), float(np.clip(luma(p.ground) * 1.15, 0.2, 0.9)))
+    floor = hsv(
+        rng.random(), rng.uniform(0.3, 0.55), float(np.clip(luma(p.ground) * 1.15, 0.2, 0.9))
+    )
     floor = mix(floor, p.ground, rng.uniform(0, 0.5))
     return mix(out, floor, smooth(-y + 0.1 * (cloud - 0.5), 0.3, 0.42))
 
@@ -100,7 +113,9 @@ def _flow(b: Buffers, rng: Rng, size: int) -> np.ndarray:
     return np.where((b.cover > 0.5) & steep, along, free)
 
 
-def _counterchange(image: np.ndarray, lit: np.ndarray, cover: np.ndarray, key: np.ndarray) -> np.ndarray:
+def _counterchange(
+    image: np.ndarray, lit: np.ndarray, cover: np.ndarray, key: np.ndarray
+) -> np.ndarray:
     """Backdrop a little lighter or darker around the figure where the two would be lost in each other."""
     halo = blur(cover, 9 * len(cover) / 192)
     around, own = halo * (1 - cover), cover + 1e-6
@@ -109,7 +124,9 @@ def _counterchange(image: np.ndarray, lit: np.ndarray, cover: np.ndarray, key: n
     gap = behind - before
     lighter = gap > 0.1 or before < 0.45
     need = max(0.36 - (gap if lighter else -gap), 0.0)
-    return mix(image, key * 0.85 if lighter else image * 0.25, np.minimum(1.3 * need * (0.45 + halo), 0.75))
+    return mix(
+        image, key * 0.85 if lighter else image * 0.25, np.minimum(1.3 * need * (0.45 + halo), 0.75)
+    )
 
 
 def _motif(b: Buffers, p: Palette, figure: Figure, rng: Rng) -> np.ndarray:
@@ -139,9 +156,14 @@ def painting(figure: Figure, rng: Rng, size: int) -> np.ndarray:
     at = spots(np.where(inside, 0.25, 1.0), int(360 / bold), rng)
     lay(canvas, blur(target, 2.5 * unit), flow, at, big, rng)
     lay(canvas, target, flow, spots(np.where(inside, 1, 0.09), int(560 / bold), rng), middle, rng)
-    for count, length, width in ((460, 13, 3.6), (560, 8, 2.1)):  # small brushes, where it is still wrong
+    for count, length, width in (
+        (460, 13, 3.6),
+        (560, 8, 2.1),
+    ):  # small brushes, where it is still wrong
         miss = np.abs(from_image(canvas)[..., :3] - target).sum(-1)
         wrong = np.maximum(miss - 2.5 * p.jitter, 0) ** 2 * np.where(inside, 1, 0.02)
         at = spots(wrong + 1e-6, count, rng)
-        lay(canvas, target, flow, at, Brush(length * unit, width * unit, p.jitter * 0.35, 0.35), rng)
+        lay(
+            canvas, target, flow, at, Brush(length * unit, width * unit, p.jitter * 0.35, 0.35), rng
+        )
     return varnish(canvas, flow, rng)

@@ -42,7 +42,10 @@ def _frond(
         w = width * np.sqrt(np.maximum(np.minimum(q * 5, 1.25 - q * 1.2), 0))
         w = w * np.where(across < 0, 1.0, 0.75)  # the lower leaflets hang longer
         saw = (q * teeth - 1.6 * np.abs(across) / width) % 1  # the teeth lean towards the tip
-        return np.maximum(np.abs(across) - w * (0.42 + 0.68 * saw), (np.abs(t - 0.5) - 0.5) * length) * 0.75
+        return (
+            np.maximum(np.abs(across) - w * (0.42 + 0.68 * saw), (np.abs(t - 0.5) - 0.5) * length)
+            * 0.75
+        )
 
     def rib(x: Array, y: Array) -> Array:
         t, across = along(x, y)
@@ -83,11 +86,17 @@ def palm_tree(rng: Rng) -> Figure:
     color, bark = pick(rng, LEAVES), pick(rng, BARK, 0.03)
     foot, bend, top = rng.uniform(-0.28, 0.28), rng.normal(0, 0.36), rng.uniform(0.28, 0.48)
     tx = float(np.clip(foot * 0.2 + bend * 0.5, -0.2, 0.2))
-    ways: list[Point] = [(foot, -0.84), (foot - bend * 0.2, -0.35), (tx - bend * 0.45, top - 0.4), (tx, top)]
+    ways: list[Point] = [
+        (foot, -0.84),
+        (foot - bend * 0.2, -0.35),
+        (tx - bend * 0.45, top - 0.4),
+        (tx, top),
+    ]
     w = rng.uniform(0.055, 0.08)
     trunk, spine = stroke(ways, w * 1.25, w * 0.8, 10), bezier(ways, int(rng.integers(9, 13)))
     rings = [
-        polyline([(x - 2 * w, y + 0.02), (x, y - 0.02), (x + 2 * w, y + 0.02)], [0.013] * 3) for x, y in spine[1:-1]
+        polyline([(x - 2 * w, y + 0.02), (x, y - 0.02), (x + 2 * w, y + 0.02)], [0.013] * 3)
+        for x, y in spine[1:-1]
     ]
     parts = [
         Part(clip_to(trunk, box(0, 0, 2, 1.68)), bark, 0.1, 0.05, "wood"),
@@ -96,7 +105,10 @@ def palm_tree(rng: Rng) -> Figure:
     back, *front = _crown(rng, tx, top, color)
     parts += back
     if rng.random() < 0.8:
-        nuts = [(tx + dx, top - 0.07 + dy, 0.065) for dx, dy in ((-0.08, 0), (0.07, -0.02), (-0.01, -0.08))]
+        nuts = [
+            (tx + dx, top - 0.07 + dy, 0.065)
+            for dx, dy in ((-0.08, 0), (0.07, -0.02), (-0.01, -0.08))
+        ]
         shell = pick(rng, (BROWN, dark(BROWN), ORANGE))
         parts.append(Part(balls(nuts[: rng.integers(2, 4)]), shell, 0.07, 0.3))
     parts += [p for layer in front for p in layer]

@@ -34,7 +34,9 @@ COATS = [
 def new_coat(rng: Rng) -> Coat:
     """Base colour, a second colour for patches, and a darker one for limbs on the far side."""
     base = vary(rng, pick(rng, COATS))
-    second = CREAM if sum(base) < 2.1 and rng.random() < 0.6 else tint(base, rng.uniform(0.45, 0.65))
+    second = (
+        CREAM if sum(base) < 2.1 and rng.random() < 0.6 else tint(base, rng.uniform(0.45, 0.65))
+    )
     return base, second, tint(base, 0.7)
 
 
@@ -46,7 +48,11 @@ def fur(shape: Shape, color: Color, bulge: float = 0.2, line: bool = True) -> Pa
 def lying(rng: Rng, coat: Coat, thin: float) -> tuple[list[Part], Shape]:
     """Resting on the belly, head end on the right, with a tail of radius `thin`; and the body's shape."""
     base, _, dark = coat
-    body = blend(0.15, ellipse(-0.15, -0.28, 0.5, rng.uniform(0.25, 0.3)), capsule(0.2, -0.25, 0.33, 0.0, 0.22, 0.17))
+    body = blend(
+        0.15,
+        ellipse(-0.15, -0.28, 0.5, rng.uniform(0.25, 0.3)),
+        capsule(0.2, -0.25, 0.33, 0.0, 0.22, 0.17),
+    )
     thigh = ellipse(-0.38, -0.35, 0.22, 0.2, rng.uniform(-0.3, 0.3))
     foot = capsule(-0.4, -0.5, -0.12, -0.51, 0.065, 0.06)
     near = limb([(0.22, -0.3), (0.3, -0.5), (rng.uniform(0.58, 0.7), -0.5)], [0.13, 0.075, 0.065])

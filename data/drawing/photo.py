@@ -23,8 +23,12 @@ def ground_shadow(cover: np.ndarray, direction: np.ndarray, softness: float) -> 
     """How dark the ground is: the figure's silhouette laid down behind it, and a tight shade under it."""
     size, base = len(cover), foot(cover)
     rows, cols = np.arange(size)[:, None], np.arange(size)[None, :]
-    height = (base + 2 - rows) / 0.3  # the ground rises slowly in the picture, the figure stood upright
-    source_x = np.clip(cols + direction[0] / max(direction[1], 0.3) * height * 0.55, 0, size - 1).astype(int)
+    height = (
+        base + 2 - rows
+    ) / 0.3  # the ground rises slowly in the picture, the figure stood upright
+    source_x = np.clip(
+        cols + direction[0] / max(direction[1], 0.3) * height * 0.55, 0, size - 1
+    ).astype(int)
     source_y = (base - height).astype(int)
     ok = (height >= 0) & (source_y >= 0)
     laid = np.where(ok, cover[np.clip(source_y, 0, size - 1), source_x], 0)
@@ -51,7 +55,9 @@ def _light(rng: Rng, image: np.ndarray, horizon: float) -> Light:
     key = np.array([1 + warm, 1.0, 1 - warm], np.float32) * strength
     level = rng.uniform(0.2, 0.5)
     sky, ground = (mix(c, c.mean(), 0.4) / max(c.mean(), 0.25) for c in (sky, ground))
-    return Light(random_direction(rng), key, sky * level, ground * level * 0.55, rng.uniform(0.0, 0.4))
+    return Light(
+        random_direction(rng), key, sky * level, ground * level * 0.55, rng.uniform(0.0, 0.4)
+    )
 
 
 def _develop(image: np.ndarray, rng: Rng) -> np.ndarray:
@@ -74,7 +80,9 @@ def photo(figure: Figure, rng: Rng, size: int) -> np.ndarray:
     light = _light(rng, place.image, place.horizon)
     image = place.image
     if not figure.airborne:
-        dark = ground_shadow(b.cover, light.direction, rng.uniform(1.5, 6.0)) * rng.uniform(0.65, 0.95)
+        dark = ground_shadow(b.cover, light.direction, rng.uniform(1.5, 6.0)) * rng.uniform(
+            0.65, 0.95
+        )
         image = image * (1 - dark[..., None] * np.array([0.86, 0.83, 0.78], np.float32))
     lit = shade(b, light, grain(b, rng))
     lit = lit / (1 + np.maximum(lit - 0.8, 0) * 0.6)  # highlights roll off as film does

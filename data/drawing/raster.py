@@ -21,8 +21,12 @@ class Buffers:
     part: np.ndarray  # (s, s) int, index of the frontmost part, -1 outside
     edge: np.ndarray  # (s, s) distance to the nearest *visible, lined* outline, figure units, >= 0
     gloss: np.ndarray  # (s, s)
-    occlusion: np.ndarray  # (s, s) in [0, 1], how much a part in front keeps the light off this place
-    thick: np.ndarray  # (s, s) half-thickness of the part that owns this nearest outline: spokes need thin ink
+    occlusion: (
+        np.ndarray
+    )  # (s, s) in [0, 1], how much a part in front keeps the light off this place
+    thick: (
+        np.ndarray
+    )  # (s, s) half-thickness of the part that owns this nearest outline: spokes need thin ink
     figure: Figure
 
 
@@ -40,7 +44,9 @@ def _window(shape: Shape, x: np.ndarray, y: np.ndarray, pixel: float) -> tuple[s
     rows, cols = np.flatnonzero(near.any(1)), np.flatnonzero(near.any(0))
     if not len(rows):
         return None
-    return tuple(slice(max((k[0] - 1) * step, 0), min((k[-1] + 1) * step + 1, size)) for k in (rows, cols))
+    return tuple(
+        slice(max((k[0] - 1) * step, 0), min((k[-1] + 1) * step + 1, size)) for k in (rows, cols)
+    )
 
 
 def _slope(d: np.ndarray, bulge: float, pixel: float) -> np.ndarray:
@@ -51,7 +57,9 @@ def _slope(d: np.ndarray, bulge: float, pixel: float) -> np.ndarray:
     return np.stack([gx * steep, -gy * steep], -1)
 
 
-def rasterize(figure: Figure, size: int, xy: tuple[np.ndarray, np.ndarray] | None = None) -> Buffers:
+def rasterize(
+    figure: Figure, size: int, xy: tuple[np.ndarray, np.ndarray] | None = None
+) -> Buffers:
     """Look at the figure; `xy` may be a warped grid (shaky hands, lens), as from `grid`."""
     x, y = (a.astype(np.float32, copy=False) for a in (grid(size) if xy is None else xy))
     pixel = 2.0 / size
@@ -75,7 +83,9 @@ def rasterize(figure: Figure, size: int, xy: tuple[np.ndarray, np.ndarray] | Non
         part[w][d < 0] = i
         albedo[w] += m[..., None] * (np.asarray(p.color, np.float32) - albedo[w])
         gloss[w] += m * (p.gloss - gloss[w])
-        if p.line or p.bulge > 0:  # a flat piece without a line is paint: it keeps the slope of what it lies on
+        if (
+            p.line or p.bulge > 0
+        ):  # a flat piece without a line is paint: it keeps the slope of what it lies on
             slope[w] += m[..., None] * (_slope(d, p.bulge, pixel) - slope[w])
         cover[w] = np.maximum(cover[w], m)
     normal = np.concatenate([slope, np.ones((*plane, 1), np.float32)], -1)

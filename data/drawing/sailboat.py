@@ -59,7 +59,11 @@ def _sail(points: list[tuple[float, float]], belly: float) -> Shape:
 def _sail_pattern(rng: Rng, sail: Shape, cx: float, cy: float, color: Color) -> list[Part]:
     """Stripes, seams or an emblem on the main sail."""
     kind, other = rng.random(), vary(rng, pick(rng, SAIL_COLORS[2:]), 0.04)
-    other = other if sum(abs(a - b) for a, b in zip(other, color, strict=True)) > 0.3 else tint(color, 0.5)
+    other = (
+        other
+        if sum(abs(a - b) for a, b in zip(other, color, strict=True)) > 0.3
+        else tint(color, 0.5)
+    )
     if kind < 0.35:
         bands = union(*(box(cx, v, 2, 0.09) for v in np.arange(-0.25, 0.7, rng.uniform(0.2, 0.3))))
         return [decal(clip_to(bands, sail), other)]
@@ -79,14 +83,26 @@ def _hull(rng: Rng) -> list[Part]:
     )
     keel, rise = -0.78, rng.uniform(0.03, 0.12)
     rail = [(stern, -0.5), (0.0, -0.54), (0.4, -0.52), (bow, -0.5 + rise)]
-    hull = polygon([*rail, (bow - 0.14, -0.64), (bow - 0.33, keel), (stern + 0.2, keel), (stern + 0.07, -0.68)], 0.02)
+    hull = polygon(
+        [
+            *rail,
+            (bow - 0.14, -0.64),
+            (bow - 0.33, keel),
+            (stern + 0.2, keel),
+            (stern + 0.07, -0.68),
+        ],
+        0.02,
+    )
     stripe_color = pick(rng, [(0.95, 0.93, 0.88), tint(color, 0.5), (0.85, 0.65, 0.2)])
     stripe = union(*(capsule(*a, *b, 0.035) for a, b in pairwise(rail)))
     parts = []
     if rng.random() < 0.4:
         cabin = polygon([(-0.3, -0.52), (0.3, -0.52), (0.22, -0.4), (-0.28, -0.38)], 0.02)
         ports = union(*(circle(u, -0.46, 0.035) for u in (-0.17, 0.0, 0.15)))
-        parts += [Part(cabin, (0.93, 0.91, 0.86), 0.06, 0.3), decal(ports, (0.2, 0.28, 0.36), gloss=0.6)]
+        parts += [
+            Part(cabin, (0.93, 0.91, 0.86), 0.06, 0.3),
+            decal(ports, (0.2, 0.28, 0.36), gloss=0.6),
+        ]
     return [
         *parts,
         Part(hull, color, 0.14, 0.35, pick(rng, ["wood", "plain"])),
@@ -97,7 +113,9 @@ def _hull(rng: Rng) -> list[Part]:
 def _jib(rng: Rng, m: float, top: float, foot: float) -> Shape:
     """The sail in front of the mast at x = m."""
     tack, peak = (rng.uniform(0.66, 0.74), -0.42), top - rng.uniform(0.06, 0.25)
-    return polygon([(m + 0.05, peak), (m + 0.07, foot + 0.02), (0.5 * (m + tack[0]), foot - 0.03), tack], 0.006)
+    return polygon(
+        [(m + 0.05, peak), (m + 0.07, foot + 0.02), (0.5 * (m + tack[0]), foot - 0.03), tack], 0.006
+    )
 
 
 def _rig(rng: Rng) -> list[Part]:
@@ -130,7 +148,12 @@ def _rig(rng: Rng) -> list[Part]:
         parts.append(Part(_jib(rng, m, top, foot), jib, 0.06, 0.05))
     if rng.random() < 0.6:
         flag = polygon(
-            [(m + 0.01, top + 0.08), (m + 0.01, top - 0.02), (m + pick(rng, [-0.2, 0.2]), top + 0.03)], 0.006
+            [
+                (m + 0.01, top + 0.08),
+                (m + 0.01, top - 0.02),
+                (m + pick(rng, [-0.2, 0.2]), top + 0.03),
+            ],
+            0.006,
         )
         parts.append(Part(flag, vary(rng, pick(rng, FLAG_COLORS), 0.04), 0.02))
     return parts
@@ -140,7 +163,10 @@ def sailboat(rng: np.random.Generator) -> Figure:
     """A small sailing boat: curved hull, mast, one or two sails, often a strip of waves."""
     parts = _rig(rng) + _hull(rng)
     if rng.random() < 0.6:
-        crests = [ellipse(u, -0.8, 0.13, 0.075) for u in np.linspace(-0.75, 0.75, 7) + rng.uniform(-0.06, 0.06)]
+        crests = [
+            ellipse(u, -0.8, 0.13, 0.075)
+            for u in np.linspace(-0.75, 0.75, 7) + rng.uniform(-0.06, 0.06)
+        ]
         water = union(*crests, box(0, -0.83, 1.66, 0.08, round=0.03))
         parts.append(Part(water, vary(rng, (0.25, 0.5, 0.68)), 0.05, 0.4))
     return fitted(parts)

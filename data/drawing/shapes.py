@@ -63,12 +63,16 @@ def box(cx: float, cy: float, w: float, h: float, angle: float = 0.0, round: flo
     def shape(x: Array, y: Array) -> Array:
         u = np.abs((x - cx) * c + (y - cy) * s) - w / 2 + round
         v = np.abs(-(x - cx) * s + (y - cy) * c) - h / 2 + round
-        return np.hypot(np.maximum(u, 0), np.maximum(v, 0)) + np.minimum(np.maximum(u, v), 0) - round
+        return (
+            np.hypot(np.maximum(u, 0), np.maximum(v, 0)) + np.minimum(np.maximum(u, v), 0) - round
+        )
 
     return shape
 
 
-def capsule(x0: float, y0: float, x1: float, y1: float, r0: float, r1: float | None = None) -> Shape:
+def capsule(
+    x0: float, y0: float, x1: float, y1: float, r0: float, r1: float | None = None
+) -> Shape:
     """Thick segment from (x0, y0) to (x1, y1), radius going from r0 to r1: limbs, trunks, tails."""
     r1 = r0 if r1 is None else r1
     dx, dy = x1 - x0, y1 - y0
@@ -83,7 +87,9 @@ def capsule(x0: float, y0: float, x1: float, y1: float, r0: float, r1: float | N
 
 def polygon(points: Sequence[tuple[float, float]], round: float = 0.0) -> Shape:
     """Closed polygon, either orientation, grown by `round` (which rounds its corners)."""
-    corners = [(float(px), float(py)) for px, py in points]  # Python floats keep a float32 grid float32
+    corners = [
+        (float(px), float(py)) for px, py in points
+    ]  # Python floats keep a float32 grid float32
     sides = list(zip(corners, corners[1:] + corners[:1], strict=True))
 
     def shape(x: Array, y: Array) -> Array:
@@ -101,7 +107,9 @@ def polygon(points: Sequence[tuple[float, float]], round: float = 0.0) -> Shape:
     return shape
 
 
-def curve(points: Sequence[tuple[float, float]], r0: float, r1: float | None = None, steps: int = 10) -> Shape:
+def curve(
+    points: Sequence[tuple[float, float]], r0: float, r1: float | None = None, steps: int = 10
+) -> Shape:
     """Tube along the quadratic or cubic Bezier curve of 3 or 4 control points."""
     pts, t = np.asarray(points, dtype=float), np.linspace(0, 1, steps + 1)[:, None]
     while len(pts) > 1:  # de Casteljau, for all t at once

@@ -51,8 +51,17 @@ def _tool(rng: Rng) -> Tool:
     if kind == "pen":
         ink = hsv(u(0.58, 0.66), u(0.2, 0.7), u(0.12, 0.34))
         return Tool(ink, u(0.01, 0.014), u(0.05, 0.15), 0.0, u(0.85, 1.0), u(0.05, 0.07))
-    hue, dark = (u(0.01, 0.08), u(0.3, 0.45)) if rng.random() < 0.6 else (u(0.57, 0.65), u(0.38, 0.55))
-    return Tool(hsv(hue, u(0.5, 0.75), dark), u(0.014, 0.021), u(0.4, 0.6), u(0.3, 0.6), u(0.5, 0.9), u(0.055, 0.085))
+    hue, dark = (
+        (u(0.01, 0.08), u(0.3, 0.45)) if rng.random() < 0.6 else (u(0.57, 0.65), u(0.38, 0.55))
+    )
+    return Tool(
+        hsv(hue, u(0.5, 0.75), dark),
+        u(0.014, 0.021),
+        u(0.4, 0.6),
+        u(0.3, 0.6),
+        u(0.5, 0.9),
+        u(0.055, 0.085),
+    )
 
 
 def _paper(rng: Rng, size: int) -> tuple[np.ndarray, float]:
@@ -77,7 +86,9 @@ def _paper(rng: Rng, size: int) -> tuple[np.ndarray, float]:
 
 def _wobble(rng: Rng, size: int, amount: float) -> tuple[np.ndarray, np.ndarray]:
     """The shake of a hand: a slow drift and a small tremor, in figure units."""
-    return tuple(amount * (noise(rng, size, "mid") + 1.3 * noise(rng, size, "broad")) for _ in range(2))
+    return tuple(
+        amount * (noise(rng, size, "mid") + 1.3 * noise(rng, size, "broad")) for _ in range(2)
+    )
 
 
 def _moved(a: np.ndarray, rng: Rng, amount: float) -> np.ndarray:
@@ -85,7 +96,10 @@ def _moved(a: np.ndarray, rng: Rng, amount: float) -> np.ndarray:
     size = len(a)
     dx, dy = _wobble(rng, size, amount * size / 2)
     k = np.arange(size)
-    return a[(k[:, None] + dy).clip(0, size - 1).astype(int), (k[None, :] + dx).clip(0, size - 1).astype(int)]
+    return a[
+        (k[:, None] + dy).clip(0, size - 1).astype(int),
+        (k[None, :] + dx).clip(0, size - 1).astype(int),
+    ]
 
 
 def _lines(b: Buffers, tool: Tool, rng: Rng) -> np.ndarray:
@@ -117,7 +131,9 @@ def _hatching(tone: np.ndarray, tool: Tool, rng: Rng) -> np.ndarray:
         offset = u - number - 0.5 + 0.12 * luck.clip(-1.5, 1.5) + 0.07 * np.sin(v * 4 + luck * 9)
         heavy = tool.width * (0.55 + 0.6 * tone)  # darker places get a firmer hand
         line = np.exp(-((offset * tool.spacing / heavy) ** 2))
-        out = np.maximum(out, line * reach * (0.72 + 0.12 * luck + 0.16 * np.sin(v * 7 + luck * 20)))
+        out = np.maximum(
+            out, line * reach * (0.72 + 0.12 * luck + 0.16 * np.sin(v * 7 + luck * 20))
+        )
     return out
 
 
@@ -131,9 +147,16 @@ def _scribble(base: int, cover: np.ndarray, tool: Tool, rng: Rng) -> np.ndarray:
     ground = 1 - 2 * base / size + 0.03
     out = np.zeros_like(cover)
     for k in range(int(rng.integers(2, 5))):
-        level = ground - 0.035 * k + 0.012 * np.sin(x * rng.uniform(3, 9) + rng.uniform(0, 6)) + x * rng.normal(0, 0.02)
+        level = (
+            ground
+            - 0.035 * k
+            + 0.012 * np.sin(x * rng.uniform(3, 9) + rng.uniform(0, 6))
+            + x * rng.normal(0, 0.02)
+        )
         ends = smooth(half * (1.05 - 0.18 * k) - np.abs(x - middle - rng.normal(0, 0.06)), 0, 0.15)
-        out = np.maximum(out, ends * np.exp(-(((y - level) / (tool.width * 0.9)) ** 2)) * rng.uniform(0.4, 0.8))
+        out = np.maximum(
+            out, ends * np.exp(-(((y - level) / (tool.width * 0.9)) ** 2)) * rng.uniform(0.4, 0.8)
+        )
     return out * (1 - cover)
 
 
@@ -153,8 +176,12 @@ def sketch(figure: Figure, rng: Rng, size: int) -> np.ndarray:
     b = rasterize(figure, size, (x + dx, y + dy))
     tool, (paper, value) = _tool(rng), _paper(rng, size)
     tone, bright = _tone(b, rng)
-    rubbed = blur(np.clip(tone - 0.12, 0, 1), 2.5 * size / 192) * (0.85 + 0.12 * noise(rng, size, "mid"))
-    marks = np.maximum(_lines(b, tool, rng), tool.hatch * _hatching(_moved(tone, rng, 0.01), tool, rng))
+    rubbed = blur(np.clip(tone - 0.12, 0, 1), 2.5 * size / 192) * (
+        0.85 + 0.12 * noise(rng, size, "mid")
+    )
+    marks = np.maximum(
+        _lines(b, tool, rng), tool.hatch * _hatching(_moved(tone, rng, 0.01), tool, rng)
+    )
     if not figure.airborne and rng.random() < 0.85:
         marks = np.maximum(marks, _scribble(foot(b.cover), b.cover, tool, rng))
     filled = smooth(1 - luma(b.albedo), 0.72, 0.92) * 0.8 * b.cover  # eyes, tyres: simply filled

@@ -29,7 +29,9 @@ def spots(weight: np.ndarray, count: int, rng: Rng) -> tuple[np.ndarray, np.ndar
     return np.divmod(k, weight.shape[1])
 
 
-def _paths(target: np.ndarray, flow: np.ndarray, rows: np.ndarray, cols: np.ndarray, reach: np.ndarray) -> np.ndarray:
+def _paths(
+    target: np.ndarray, flow: np.ndarray, rows: np.ndarray, cols: np.ndarray, reach: np.ndarray
+) -> np.ndarray:
     """Five points of each stroke, (n, 10): both ways from its spot, along the flow, within its colour."""
     size, colour = len(target), target[rows, cols]
     points = [(cols + 0.0, rows + 0.0)]
@@ -73,11 +75,15 @@ def varnish(canvas: Image.Image, flow: np.ndarray, rng: Rng) -> np.ndarray:
     size = len(a)
     x, y = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
     turn = np.round(flow * 3) / 3  # a few fixed directions: streaks stay straight within a stroke
-    bristle = sample("streak", x * np.cos(turn) + y * np.sin(turn), (y * np.cos(turn) - x * np.sin(turn)) * 0.8)
+    bristle = sample(
+        "streak", x * np.cos(turn) + y * np.sin(turn), (y * np.cos(turn) - x * np.sin(turn)) * 0.8
+    )
     height = a[..., 3] + 0.1 * bristle
     relief = np.zeros_like(height)
     relief[1:, 1:] = height[1:, 1:] - height[:-1, :-1]
     weave = np.sin(x * 2.1 + 0.4 * np.sin(y)) * 0.5 + np.sin(y * 2.1) * 0.5
     thin = 1 - a[..., 3] * 0.6
-    light = 1 + 0.14 * np.clip(relief, -1, 1) + 0.025 * bristle + rng.uniform(0.03, 0.06) * weave * thin
+    light = (
+        1 + 0.14 * np.clip(relief, -1, 1) + 0.025 * bristle + rng.uniform(0.03, 0.06) * weave * thin
+    )
     return np.clip(a[..., :3] * light[..., None], 0, 1)

@@ -16,7 +16,12 @@ from .sketch import sketch
 
 Style = Callable[[Figure, np.random.Generator, int], np.ndarray]
 
-STYLES: dict[str, Style] = {"photo": photo, "painting": painting, "cartoon": cartoon, "sketch": sketch}
+STYLES: dict[str, Style] = {
+    "photo": photo,
+    "painting": painting,
+    "cartoon": cartoon,
+    "sketch": sketch,
+}
 OVERSAMPLE = {
     "photo": 2.0,
     "painting": 1.5,

@@ -35,16 +35,35 @@ def _head(rng: Rng, cx: float, cy: float, r: float, color: Color, disc: Color) -
     seeds = [(cx + q * np.cos(t), cy + q * np.sin(t), 0.017) for q, t in zip(rad, a, strict=True)]
     pieces = [
         Part(petals(cx, cy, core * 0.6, r, wide, n, turn), dark(color, 0.2), 0.08, 0.05, "leaf"),
-        Part(petals(cx, cy, core * 0.6, r * 0.93, wide * 0.8, n, turn + np.pi / n), color, 0.08, 0.05, "leaf"),
+        Part(
+            petals(cx, cy, core * 0.6, r * 0.93, wide * 0.8, n, turn + np.pi / n),
+            color,
+            0.08,
+            0.05,
+            "leaf",
+        ),
         Part(ellipse(cx, cy, core, core), disc, 0.2, 0.1),
-        Part(balls(seeds), mix(disc, color, 0.5) if rng.random() < 0.6 else dark(disc, 0.6), 0, 0, line=False),
+        Part(
+            balls(seeds),
+            mix(disc, color, 0.5) if rng.random() < 0.6 else dark(disc, 0.6),
+            0,
+            0,
+            line=False,
+        ),
     ]
-    return [Part(squash(p.shape, cx, cy, by, angle), p.color, p.bulge, p.gloss, p.grain, p.line) for p in pieces]
+    return [
+        Part(squash(p.shape, cx, cy, by, angle), p.color, p.bulge, p.gloss, p.grain, p.line)
+        for p in pieces
+    ]
 
 
 def sunflower(rng: Rng) -> Figure:
     """Sunflower: one to three big heads of ray petals around a seeded disc, on leafy stems."""
-    yellow = pick(rng, (YELLOW, YELLOW, YELLOW, GOLDEN, GOLDEN, GOLDEN, GOLDEN, ORANGE, LEMON, LEMON, RUST), 0.025)
+    yellow = pick(
+        rng,
+        (YELLOW, YELLOW, YELLOW, GOLDEN, GOLDEN, GOLDEN, GOLDEN, ORANGE, LEMON, LEMON, RUST),
+        0.025,
+    )
     disc = pick(rng, (dark(BROWN, 0.3), dark(BROWN, 0.55), BROWN, (0.42, 0.40, 0.16)), 0.02)
     green = pick(rng, LEAVES)
     count = int(rng.choice([1, 1, 1, 2, 2, 3]))
@@ -58,7 +77,14 @@ def sunflower(rng: Rng) -> Figure:
     heads = [(s * x + rng.normal(0, 0.03), y) for x, y in spots[count]]
     stems, foliage, veins = [], [], []
     for x, y in heads:
-        stems.append(stroke([(0, -0.86), (rng.normal(0, 0.05), -0.4), (x * 0.9, y - r - 0.1), (x, y)], 0.042, 0.035, 8))
+        stems.append(
+            stroke(
+                [(0, -0.86), (rng.normal(0, 0.05), -0.4), (x * 0.9, y - r - 0.1), (x, y)],
+                0.042,
+                0.035,
+                8,
+            )
+        )
     for i in range(int(rng.integers(2, 5))):
         side, y = (-1) ** i, -0.74 + 0.17 * i
         if count > 1 and i > 2:

@@ -28,12 +28,15 @@ AUTUMN = (ORANGE, (0.82, 0.33, 0.16), YELLOW, (0.70, 0.18, 0.16), (0.72, 0.50, 0
 BLOSSOM = (PINK, (0.96, 0.80, 0.84), (0.93, 0.92, 0.88), (0.72, 0.52, 0.76))
 
 
-def _crown(rng: Rng, cx: float, cy: float, rx: float, ry: float, color: Color, apart: float) -> list[Part]:
+def _crown(
+    rng: Rng, cx: float, cy: float, rx: float, ry: float, color: Color, apart: float
+) -> list[Part]:
     """Front foliage: three or four clusters, the lower ones in shadow, with a few loose leaves drawn on."""
     parts, n = [], int(rng.integers(3, 5))
     angles = np.linspace(np.pi * 1.2, -np.pi * 0.2, n) + rng.normal(0, 0.15, n)
     spots = sorted(
-        ((rx * apart * np.cos(a), ry * (0.05 + 0.9 * apart * np.sin(a))) for a in angles), key=lambda q: -q[1]
+        ((rx * apart * np.cos(a), ry * (0.05 + 0.9 * apart * np.sin(a))) for a in angles),
+        key=lambda q: -q[1],
     )
     for dx, dy in spots[::-1] if rng.random() < 0.5 else spots:
         size = rng.uniform(0.62, 0.68) - 0.3 * apart + 0.04 * (n == 3)
@@ -44,7 +47,13 @@ def _crown(rng: Rng, cx: float, cy: float, rx: float, ry: float, color: Color, a
     for _ in range(12):
         r, a = np.sqrt(rng.uniform(0.02, 0.6)), rng.uniform(0, 2 * np.pi)
         x, y, t = cx + rx * r * np.cos(a), cy + ry * r * np.sin(a), rng.uniform(-0.6, 0.6)
-        marks.append(stroke([(x - 0.05, y + 0.01), (x, y - 0.05 + 0.03 * t), (x + 0.05, y + 0.02 * t)], 0.013, steps=3))
+        marks.append(
+            stroke(
+                [(x - 0.05, y + 0.01), (x, y - 0.05 + 0.03 * t), (x + 0.05, y + 0.02 * t)],
+                0.013,
+                steps=3,
+            )
+        )
     return [*parts, Part(union(*marks), dark(color, 0.33), 0, 0, line=False)]
 
 
@@ -63,7 +72,9 @@ def _wood(rng: Rng, fork: tuple[float, float], w: float, rx: float, cy: float) -
     trunk = clip_to(blend(0.06, *wood), box(0, 0, 2, 1.7))
     cracks = [
         stroke([(x, y), (x + 0.02, y - 0.08), (x, y - 0.16)], 0.014, steps=2)
-        for x, y in zip(rng.uniform(-0.6, 0.6, 3) * w, (fork[1], fork[1] - 0.17, -0.62), strict=True)
+        for x, y in zip(
+            rng.uniform(-0.6, 0.6, 3) * w, (fork[1], fork[1] - 0.17, -0.62), strict=True
+        )
     ]
     return [
         Part(trunk, bark, 0.12, 0.05, "wood"),

@@ -28,7 +28,9 @@ def _canopy(r: float, tall: float, low: float, n: int) -> tuple[Shape, Shape]:
     """Dome of n visible panels, scalloped below, and every second panel of it."""
 
     def meridian(x: Array, y: Array) -> tuple[Array, Array]:
-        rest = np.sqrt(np.maximum(1 - ((y - low) / tall) ** 2, 1e-4))  # half-width of the dome at this height
+        rest = np.sqrt(
+            np.maximum(1 - ((y - low) / tall) ** 2, 1e-4)
+        )  # half-width of the dome at this height
         return np.arcsin(np.clip(x / (r * rest), -1, 1)) / np.pi + 0.5, rest
 
     def dome(x: Array, y: Array) -> Array:
@@ -37,7 +39,12 @@ def _canopy(r: float, tall: float, low: float, n: int) -> tuple[Shape, Shape]:
         top = (q - 1) * q / np.maximum(np.sqrt((u / r) ** 2 + (v / tall) ** 2), 1e-6)
         k = np.clip(x / r, -1, 1)
         f = (np.arcsin(k) / np.pi + 0.5) * n % 1
-        hem = low - 0.03 + 0.1 * np.sin(np.pi * f) * (0.5 + 0.5 * np.sqrt(1 - k * k)) - 0.07 * np.sqrt(1 - k * k)
+        hem = (
+            low
+            - 0.03
+            + 0.1 * np.sin(np.pi * f) * (0.5 + 0.5 * np.sqrt(1 - k * k))
+            - 0.07 * np.sqrt(1 - k * k)
+        )
         return np.maximum(top, hem - y)
 
     def panels(x: Array, y: Array) -> Array:
@@ -45,7 +52,9 @@ def _canopy(r: float, tall: float, low: float, n: int) -> tuple[Shape, Shape]:
         f = s * n % 2
         return np.where(f > 1.5, 2 - f, np.abs(f - 0.5) - 0.5) * r * rest * 2.2 / n
 
-    return within(dome, -r, low - 0.12, r, low + tall), within(clip_to(panels, dome), -r, low - 0.12, r, low + tall)
+    return within(dome, -r, low - 0.12, r, low + tall), within(
+        clip_to(panels, dome), -r, low - 0.12, r, low + tall
+    )
 
 
 def umbrella(rng: Rng) -> Figure:
@@ -60,7 +69,9 @@ def umbrella(rng: Rng) -> Figure:
     hook = [(0, -0.66), (0, -0.86), (0.2 * s, -0.9), (0.2 * s, -0.68)]
     parts = [
         Part(segments([(0, top - 0.02, 0, top + 0.08)], 0.026), wood, 0.03, 0.3),
-        Part(segments([(0, top - 0.1, 0, -0.6)], 0.024), pick(rng, (SILVER, TAN, SLATE)), 0.03, 0.4),
+        Part(
+            segments([(0, top - 0.1, 0, -0.6)], 0.024), pick(rng, (SILVER, TAN, SLATE)), 0.03, 0.4
+        ),
         Part(stroke(hook, 0.045, 0.04, 8), wood, 0.04, 0.3, "wood"),
         Part(dome, color, 0.45, 0.25),
     ]

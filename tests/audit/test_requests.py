@@ -49,11 +49,17 @@ def others(root: Path, *names: str) -> Path:
 def test_a_request_becomes_files_and_a_verdict(own: tuple, tmp_path: Path) -> None:
     out = tmp_path / "a" / "b"
     more = ("--unrelated", others(tmp_path / "others", "fox", "cup"))
-    result = run("--classes", "dog", "--domains", "sketch", *own, *more, "--strength", "0.5", "--out", out)
+    result = run(
+        "--classes", "dog", "--domains", "sketch", *own, *more, "--strength", "0.5", "--out", out
+    )
     assert result.exit_code == 0, result.output
     assert {p.name for p in out.iterdir()} == {"audit.csv", "neighbours.csv", "audit.png"}
     frame = pd.read_csv(out / "audit.csv")
-    assert "Prompts" in result.output and "dog in sketch" in result.output and str(out / "audit.png") in result.output
+    assert (
+        "Prompts" in result.output
+        and "dog in sketch" in result.output
+        and str(out / "audit.png") in result.output
+    )
     assert {"chance", "reading", "before", "after"} < set(frame) and "complete" in result.output
     unrelated = frame[(frame["check"] == "prompts") & (frame["where"] == "unrelated")]
     assert unrelated["chance"].tolist() == [0.5] and not unrelated["after"].isna().any()
@@ -73,7 +79,11 @@ def test_a_saved_edit_is_audited_as_the_request_it_was_fitted_for(
     pd.testing.assert_frame_equal(one, two)
     other = write_folder(tmp_path / "other", seed=1)
     result = run("--model", other, "--images", folder, "--edit", edit, "--out", tmp_path / "x")
-    assert result.exit_code == 2 and "fitted on a CLIP" in result.output and not (tmp_path / "x").exists()
+    assert (
+        result.exit_code == 2
+        and "fitted on a CLIP" in result.output
+        and not (tmp_path / "x").exists()
+    )
 
 
 def test_translations_of_a_prompts_file_are_a_row_of_the_audit(own: tuple, tmp_path: Path) -> None:
@@ -84,7 +94,11 @@ def test_translations_of_a_prompts_file_are_a_row_of_the_audit(own: tuple, tmp_p
     assert row["chance"] == pytest.approx(1 / 3, abs=1e-3) and 0 <= row["before"] <= 1
     (tmp_path / "p.yaml").write_text("translations: {dgo: [Hund]}")
     result = run(*request, "--out", tmp_path / "x")
-    assert result.exit_code == 2 and 'unknown class "dgo"' in result.output and not (tmp_path / "x").exists()
+    assert (
+        result.exit_code == 2
+        and 'unknown class "dgo"' in result.output
+        and not (tmp_path / "x").exists()
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +113,10 @@ def test_translations_of_a_prompts_file_are_a_row_of_the_audit(own: tuple, tmp_p
         (("--every", "global", "--method", "redirect"), ["redirect", "whole domains"]),
         (("--every", "domain-specific", "--towers", "text"), ["global", "visual"]),
         (("--classes", "dgo"), ["dgo", 'mean "dog"']),
-        (("--classes", "cat", "--domains", "art painting"), ["no readable image of cat in art painting"]),
+        (
+            ("--classes", "cat", "--domains", "art painting"),
+            ["no readable image of cat in art painting"],
+        ),
         (("--classes", "dog", "--strength", "2"), ["strength is 2.0"]),
         (("--classes", "dog", "--unrelated", "none"), ["no image folder none"]),
     ],
@@ -121,7 +138,9 @@ def test_unrelated_images_of_what_is_forgotten_and_of_one_class_are_refused(
         audit_of(config, ForgetRequest(["dog"]), unrelated=same)
     with pytest.raises(InputError, match='show "cup" alone'):
         audit_of(config, ForgetRequest(["dog"]), unrelated=str(others(tmp_path / "one", "cup")))
-    found, _ = audit_of(config, ForgetRequest(["cat"]), unrelated=same)  # dogs stay, so they may be unrelated
+    found, _ = audit_of(
+        config, ForgetRequest(["cat"]), unrelated=same
+    )  # dogs stay, so they may be unrelated
     assert "unrelated" in set(found.frame["where"])
 
 
@@ -144,7 +163,12 @@ def test_mean_and_worst_of_rows_counted_by_hand() -> None:
     rows = [
         ("prompts", "forget", (1.0, 0.0, 0.2, "gone"), (0.8, 0.5, 0.2, "still there")),
         ("search", "retained", (1.0, 0.9, 0.2, "lost 10 points"), (1.0, 1.0, 0.2, "kept")),
-        ("similarity", "forget", (0.5, -0.4, 0.1, "over-forgotten"), (0.5, 0.3, 0.1, "still there")),
+        (
+            "similarity",
+            "forget",
+            (0.5, -0.4, 0.1, "over-forgotten"),
+            (0.5, 0.3, 0.1, "still there"),
+        ),
         ("regained from 1", "forget", (0.0, 0.2, 0.0, "+20 points"), (0.0, 0.6, 0.0, "+60 points")),
         ("translations", "forget", *[(float("nan"), float("nan"), 0.2, "not measured: none")] * 2),
         ("worst cell", "a in b", (1.0, 0.5, 0.2, "lost 50 points")),
@@ -158,12 +182,23 @@ def test_mean_and_worst_of_rows_counted_by_hand() -> None:
     assert table[["after", "worst"]].loc["prompts"].tolist() == [0.25, 0.5]
     assert table[["after", "worst"]].loc["search"].tolist() == [0.95, 0.9]
     assert table[["after", "worst"]].loc["worst cell"].tolist() == [0.7, 0.5]
-    assert table.loc["similarity", "worst"] == -0.4 and table.loc["worst cell", "where"] == "any that stays"
-    assert table.loc["prompts", "readings"] == "1 gone, 1 still there" and not table.loc["regained from 1", "readings"]
-    assert table.loc["translations", "requests"] == 0 and table.loc["translations", "readings"] == "2 not measured"
+    assert (
+        table.loc["similarity", "worst"] == -0.4
+        and table.loc["worst cell", "where"] == "any that stays"
+    )
+    assert (
+        table.loc["prompts", "readings"] == "1 gone, 1 still there"
+        and not table.loc["regained from 1", "readings"]
+    )
+    assert (
+        table.loc["translations", "requests"] == 0
+        and table.loc["translations", "readings"] == "2 not measured"
+    )
     text = audit_table(frame)
     assert "| prompts | forget | 0.900 | 0.250 (0.50) | 1 gone, 1 still there |" in text
-    assert "| translations | forget | | | 2 not measured |" in text and text.endswith("1 of 2 requests.")
+    assert "| translations | forget | | | 2 not measured |" in text and text.endswith(
+        "1 of 2 requests."
+    )
 
 
 def test_the_command_audits_every_request(clip_folder: Path, tmp_path: Path) -> None:
@@ -172,4 +207,8 @@ def test_the_command_audits_every_request(clip_folder: Path, tmp_path: Path) -> 
     result = run("--every", "global", *shared, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     frame = pd.read_csv(tmp_path / "out" / "audit.csv")
-    assert frame["request"].nunique() == 3 and "of 3 requests." in result.output and "| prompts |" in result.output
+    assert (
+        frame["request"].nunique() == 3
+        and "of 3 requests." in result.output
+        and "| prompts |" in result.output
+    )

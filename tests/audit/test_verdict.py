@@ -20,12 +20,13 @@ from clip_unlearn import (
     ProjectionEdit,
     Prototypes,
     accuracy_grid,
-    findings,
     fit_edit,
     make_task,
-    probes,
 )
+from clip_unlearn.audit import checks as findings
+from clip_unlearn.audit import probes
 from clip_unlearn.audit import verdict as audit_module
+from clip_unlearn.audit.checks import SHOTS
 from clip_unlearn.audit.figure import audit_figure
 from clip_unlearn.audit.probes import (
     DRAWS,
@@ -37,11 +38,19 @@ from clip_unlearn.audit.probes import (
     relearn,
     residual_similarity,
 )
-from clip_unlearn.audit.verdict import SHOTS, Audit, audit, neighbours
+from clip_unlearn.audit.verdict import Audit, audit, neighbours
 from clip_unlearn.core.errors import InputError
 from clip_unlearn.images.datasets import Features
-from clip_unlearn.measure.evaluate import Task, classifier, edited_weights, evaluate, group_masks, one_thread, predict
-from clip_unlearn.report.analysis import Setting
+from clip_unlearn.measure.evaluate import (
+    Task,
+    classifier,
+    edited_weights,
+    evaluate,
+    group_masks,
+    one_thread,
+    predict,
+)
+from clip_unlearn.measure.setting import Setting
 
 CLASSES, DOMAINS, PER_CELL = ("cat", "dog", "house", "tree"), ("photo", "sketch"), 20
 C, K = len(CLASSES), len(DOMAINS)
@@ -85,12 +94,18 @@ def tiny(clip: Clip, grid: ConceptGrid, features: Features, prototypes: Prototyp
 def by_hand(request: ForgetRequest, *pairs: tuple[Tensor, Tensor]) -> ProjectionEdit:
     """An edit of W = I that adds the products of column and row pairs."""
     columns, rows = zip(*pairs, strict=True)
-    return ProjectionEdit(request, "by hand", {"visual": (torch.stack(columns, 1), torch.stack(rows))})
+    return ProjectionEdit(
+        request, "by hand", {"visual": (torch.stack(columns, 1), torch.stack(rows))}
+    )
 
 
-EVERYWHERE, CELL, DOMAIN = ForgetRequest(["dog"]), ForgetRequest(["dog"], ["sketch"]), ForgetRequest(None, ["sketch"])
-# By hand: "mute" turns the answer round, so that no prompt finds it but whoever looks at h does; "blind" leaves h no
-# class at all; "nothing" changes nothing.
+EVERYWHERE, CELL, DOMAIN = (
+    ForgetRequest(["dog"]),
+    ForgetRequest(["dog"], ["sketch"]),
+    ForgetRequest(None, ["sketch"]),
+)
+# By hand: "mute" turns the answer round, so that no prompt finds it but whoever looks at h does;
+# "blind" leaves h no class at all; "nothing" changes nothing.
 EDITS = {
     "mute": by_hand(EVERYWHERE, (-3 * DOG, DOG)),
     "blind": by_hand(EVERYWHERE, *((-x, x) for x in torch.eye(D)[:C])),
@@ -108,14 +123,20 @@ def audited(setting: Setting, edit: ProjectionEdit, strength: float = 1.0) -> Au
 @pytest.fixture(scope="module")
 def results(world: Setting) -> dict[str, Audit]:
     """One audit of each edit by hand, and of fitted edits that forget a cell and a domain."""
-    # The oblique edit, since the default of a cell moves its whole domain alike and leaves a search inside as it is.
-    fitted = {"cell": fit_edit(world.prototypes, CELL, "oblique"), "domain": fit_edit(world.prototypes, DOMAIN)}
+    # The oblique edit, since the default of a cell moves its whole domain alike and leaves a search
+    # inside as it is.
+    fitted = {
+        "cell": fit_edit(world.prototypes, CELL, "oblique"),
+        "domain": fit_edit(world.prototypes, DOMAIN),
+    }
     return {name: audited(world, edit) for name, edit in {**EDITS, **fitted}.items()}
 
 
 def at(result: Audit, check: str, where: str = "forget") -> pd.Series:
     frame = result.frame
-    (row,) = [frame.loc[i] for i in frame.index[(frame["check"] == check) & (frame["where"] == where)]]
+    (row,) = [
+        frame.loc[i] for i in frame.index[(frame["check"] == check) & (frame["where"] == where)]
+    ]
     return row
 
 
@@ -125,7 +146,9 @@ def at(result: Audit, check: str, where: str = "forget") -> pd.Series:
 def test_probe_separates_what_a_plane_separates() -> None:
     x, normal = noise(300, 10), noise(10, seed=1)
     score = x @ normal
-    apart = score.abs() > 0.5  # with a margin, a tenth of the images a fold may not lie on the wrong side
+    apart = (
+        score.abs() > 0.5
+    )  # with a margin, a tenth of the images a fold may not lie on the wrong side
     assert linear_probe(x[apart], score[apart] > 0) > 0.97
 
 
@@ -167,7 +190,9 @@ def test_what_cannot_be_held_out_is_no_number() -> None:
     assert not pd.isna(linear_probe(x[:40], labels[:40]))
     assert pd.isna(linear_probe(x, labels))  # a label of one image
     assert pd.isna(linear_probe(x, torch.zeros(41)))  # one label
-    assert not pd.isna(linear_probe(torch.cat([x, x[40:]]), torch.cat([labels, labels[40:]])))  # two images
+    assert not pd.isna(
+        linear_probe(torch.cat([x, x[40:]]), torch.cat([labels, labels[40:]]))
+    )  # two images
 
 
 # ---- relearning
@@ -177,7 +202,12 @@ def all_seen(n: int) -> tuple[Task, Tensor]:
     """n images of the world's grid, each with a feature of its own: what is learnt of one says nothing of another."""
     index = torch.arange(n) % (C * K)
     prompts = tuple(torch.eye(C)[:, None])
-    task = Task(ConceptGrid(CLASSES, DOMAINS), Features(torch.eye(n), index // K, index % K, ()), prompts, prompts)
+    task = Task(
+        ConceptGrid(CLASSES, DOMAINS),
+        Features(torch.eye(n), index // K, index % K, ()),
+        prompts,
+        prompts,
+    )
     wrong = torch.eye(C)[(task.images.class_of + 1) % C]
     return task, wrong  # W = wrong names every image wrong
 
@@ -196,7 +226,11 @@ def test_an_answer_given_to_everything_is_known_for_it() -> None:
     """All images are named dog: forgotten ones rightly, retained ones wrongly, and as often."""
     task, _ = all_seen(4 * C * K)
     W = torch.eye(C)[torch.ones(4 * C * K, dtype=torch.long)]
-    assert few_shot(task, task.images.class_of == 1, W, torch.eye(C), 1, seed=0).tolist() == [1.0, 0.0, 1.0]
+    assert few_shot(task, task.images.class_of == 1, W, torch.eye(C), 1, seed=0).tolist() == [
+        1.0,
+        0.0,
+        1.0,
+    ]
 
 
 @pytest.mark.parametrize("k", [1, 4])
@@ -210,12 +244,21 @@ def test_each_draw_takes_k_new_images_of_each_forgotten_cell(
         return W
 
     monkeypatch.setattr(probes, "relearn", record)
-    few_shot(task, task.images.class_of == 1, torch.eye(D), classifier(task.prompts, torch.eye(D)), k, seed=0)
+    few_shot(
+        task,
+        task.images.class_of == 1,
+        torch.eye(D),
+        classifier(task.prompts, torch.eye(D)),
+        k,
+        seed=0,
+    )
     own = task.images.f[task.images.class_of == 1]
     for f, labels in given:
         assert labels.tolist() == [1] * k * K
         assert all((own == row).all(1).any() for row in f)
-    assert len(given) == DRAWS and not any(a.equal(b) for (a, _), (b, _) in itertools.combinations(given, 2))
+    assert len(given) == DRAWS and not any(
+        a.equal(b) for (a, _), (b, _) in itertools.combinations(given, 2)
+    )
 
 
 @pytest.mark.parametrize("name", EDITS)
@@ -254,7 +297,9 @@ def test_the_retention_term_ties_relearning_to_where_it_began() -> None:
         torch.tensor([0, 1, 2, 0, 1]),
         normalize(noise(3, 6, seed=2)),
     )
-    away = [(relearn(W, f, labels, text, ridge=ridge) - W).norm().item() for ridge in (0.1, 10, 1e4)]
+    away = [
+        (relearn(W, f, labels, text, ridge=ridge) - W).norm().item() for ridge in (0.1, 10, 1e4)
+    ]
     assert away[0] > away[1] > 10 * away[2] > 0
 
 
@@ -275,32 +320,43 @@ def test_nearest_mean_of_a_case_drawn_by_hand() -> None:
 
 
 def test_prototypes_name_every_image_of_a_world_of_clear_cells(world: Setting) -> None:
-    assert nearest_prototype(world.task, world.prototypes, torch.eye(D)).equal(world.task.images.class_of)
+    assert nearest_prototype(world.task, world.prototypes, torch.eye(D)).equal(
+        world.task.images.class_of
+    )
 
 
 def test_similarity_of_a_case_counted_by_hand(world: Setting) -> None:
     f = torch.tensor([[1.0, 0, 0, 0], [0, 2.0, 0, 0], [0, 0, 3.0, 0]])
     images = Features(f, torch.tensor([0, 1, 3]), torch.tensor([0, 0, 0]), ())
     value, mean, sd = residual_similarity(
-        replace(world.task, images=images), torch.tensor([True, False, True]), torch.eye(4), torch.eye(4)
+        replace(world.task, images=images),
+        torch.tensor([True, False, True]),
+        torch.eye(4),
+        torch.eye(4),
     )
     assert (value, mean) == (0.5, pytest.approx(1 / 9))  # own: 1 and 0; others: one 1 among nine
     assert sd == pytest.approx(torch.tensor([1.0] + [0.0] * 8).std().item())
 
 
 def test_precision_counts_the_relevant_among_the_nearest() -> None:
-    h = torch.tensor([[9.0, 9.0], [1.0, 0.1], [0.0, 1.0], [1.0, 0.0]])  # length does not help the first
+    h = torch.tensor(
+        [[9.0, 9.0], [1.0, 0.1], [0.0, 1.0], [1.0, 0.0]]
+    )  # length does not help the first
     text = torch.tensor([1.0, 0.0])
     assert precision_at_k(h, text, torch.tensor([True, True, False, False])) == 0.5
     assert precision_at_k(h, text, torch.tensor([False, True, False, True])) == 1.0
     assert precision_at_k(h, text, torch.tensor([False, False, True, False])) == 0.0
 
 
-def test_neighbours_are_the_cells_that_stay_with_their_accuracies(tiny: Setting, request_of: ForgetRequest) -> None:
+def test_neighbours_are_the_cells_that_stay_with_their_accuracies(
+    tiny: Setting, request_of: ForgetRequest
+) -> None:
     edit = fit_edit(tiny.prototypes, request_of)
     frame = neighbours(tiny.task, tiny.prototypes, edit).set_index(["class", "domain"])
     mask, grid = request_of.mask(tiny.task.grid), tiny.task.grid
-    after = accuracy_grid(tiny.task, predict(tiny.task, *edited_weights(tiny.prototypes, edit, 1.0)))
+    after = accuracy_grid(
+        tiny.task, predict(tiny.task, *edited_weights(tiny.prototypes, edit, 1.0))
+    )
     expected = {
         (c, d)
         for (i, c), (j, d) in itertools.product(enumerate(grid.classes), enumerate(grid.domains))
@@ -310,14 +366,18 @@ def test_neighbours_are_the_cells_that_stay_with_their_accuracies(tiny: Setting,
     for c, d in frame.index:
         cell = tiny.prototypes.text[grid.class_index(c), grid.domain_index(d)]
         assert frame.loc[(c, d), "after"] == after.loc[c, d]
-        assert frame.loc[(c, d), "similarity"] == pytest.approx((tiny.prototypes.text[mask] @ cell).max().item())
+        assert frame.loc[(c, d), "similarity"] == pytest.approx(
+            (tiny.prototypes.text[mask] @ cell).max().item()
+        )
 
 
 # ---- what the whole says
 
 
 def unchanged(result: Audit) -> bool:
-    return result.frame["before"].equals(result.frame["after"]) and bool((result.neighbours["change"] == 0).all())
+    return result.frame["before"].equals(result.frame["after"]) and bool(
+        (result.neighbours["change"] == 0).all()
+    )
 
 
 def test_at_strength_zero_nothing_has_changed(tiny: Setting, request_of: ForgetRequest) -> None:
@@ -325,18 +385,22 @@ def test_at_strength_zero_nothing_has_changed(tiny: Setting, request_of: ForgetR
     assert unchanged(result) and result.verdict.endswith("What should stay stayed.")
 
 
-def test_at_strength_zero_nothing_has_changed_where_all_is_measured(world: Setting, results: dict[str, Audit]) -> None:
+def test_at_strength_zero_nothing_has_changed_where_all_is_measured(
+    world: Setting, results: dict[str, Audit]
+) -> None:
     edit = fit_edit(world.prototypes, CELL)
     frame = audited(world, edit, 0.0).frame
     missing = frame["reading"].str.startswith("not measured")
-    assert frame["before"].equals(frame["after"]) and not frame[~missing][["before", "after", "chance"]].isna().any(
-        axis=None
-    )
+    assert frame["before"].equals(frame["after"]) and not frame[~missing][
+        ["before", "after", "chance"]
+    ].isna().any(axis=None)
     assert set(zip(frame["check"][missing], frame["where"][missing], strict=True)) == {
         ("translations", "forget"),
         ("prompts", "unrelated"),
     }
-    assert frame["before"].iloc[:-1].equals(results["cell"].frame["before"].iloc[:-1])  # the last is the worst cell
+    assert (
+        frame["before"].iloc[:-1].equals(results["cell"].frame["before"].iloc[:-1])
+    )  # the last is the worst cell
     assert not unchanged(results["cell"])
 
 
@@ -355,7 +419,10 @@ def test_what_a_projection_removes_no_probe_behind_it_finds(results: dict[str, A
     assert at(found, "linear probe on f", "all images")[["before", "after"]].tolist() == [1.0, 1.0]
     assert at(found, "linear probe on h", "all images")["before"] == 1.0
     assert abs(at(found, "linear probe on h", "all images")["after"] - 0.5) < 0.15
-    assert at(found, "nearest prototype")["after"] < 0.5 and at(found, "nearest mean of 4")["after"] < 0.5
+    assert (
+        at(found, "nearest prototype")["after"] < 0.5
+        and at(found, "nearest mean of 4")["after"] < 0.5
+    )
 
 
 @pytest.mark.parametrize("k", SHOTS)
@@ -372,21 +439,31 @@ def test_hiding_is_told_from_removing(results: dict[str, Audit]) -> None:
     for verdict in (mute, blind):
         assert verdict.startswith("Prompts no longer find dog in all domains (0.00, chance 0.25).")
         assert "linear probe on f (1.00)" in sentence(verdict, "Still found by")
-    assert "linear probe on h (1.00)" in sentence(mute, "Still found by") and "search (0.00)" in sentence(
-        mute, "Not by"
+    assert "linear probe on h (1.00)" in sentence(
+        mute, "Still found by"
+    ) and "search (0.00)" in sentence(mute, "Not by")
+    assert (
+        "it does not erase" in mute
+        and "gives them away" in mute
+        and "What should stay stayed." in mute
     )
-    assert "it does not erase" in mute and "gives them away" in mute and "What should stay stayed." in mute
     assert "linear probe on h" not in sentence(blind, "Still found by")
     assert "linear probe on h" in sentence(blind, "Not by")
-    assert "Nothing tried here finds it behind the projection" in blind and "it does not erase" not in blind
-    assert "gives them away" not in blind and "prompts, retained (1.00 to 0.33)" in sentence(blind, "Lost")
+    assert (
+        "Nothing tried here finds it behind the projection" in blind
+        and "it does not erase" not in blind
+    )
+    assert "gives them away" not in blind and "prompts, retained (1.00 to 0.33)" in sentence(
+        blind, "Lost"
+    )
 
 
 def test_an_edit_that_does_nothing_is_not_praised(results: dict[str, Audit]) -> None:
     verdict = results["nothing"].verdict
     assert verdict.startswith("Prompts still find dog in all domains (1.00, chance 0.25).")
     assert not any(
-        words in verdict for words in ("Not by", "In part by", "no longer", "erase", "Nothing tried", "Lost")
+        words in verdict
+        for words in ("Not by", "In part by", "no longer", "erase", "Nothing tried", "Lost")
     )
 
 
@@ -397,41 +474,64 @@ def sentence(verdict: str, start: str) -> str:
 
 def test_a_reading_follows_the_share_that_is_left() -> None:
     def reading(
-        before: float, after: float, check: str = "search", where: str = "forget", partial: bool = False
+        before: float,
+        after: float,
+        check: str = "search",
+        where: str = "forget",
+        partial: bool = False,
     ) -> str:
         row = pd.DataFrame(
-            [(check, where, before, after, 0.2)], columns=["check", "where", "before", "after", "chance"]
+            [(check, where, before, after, 0.2)],
+            columns=["check", "where", "before", "after", "chance"],
         )
         return audit_module._reading(next(row.itertuples()), 0.1, partial)
 
     found = [reading(1.0, after) for after in (0.0, 0.27, 0.29, 0.59, 0.61, 1.0)]
     assert found == ["gone", "gone", "partly there", "partly there", "still there", "still there"]
-    assert reading(0.25, 0.2) == "tells nothing" and "not measured: no image" in reading(float("nan"), float("nan"))
-    assert reading(1.0, 0.95, where="retained") == "lost 5 points" and reading(1.0, 0.99, where="retained") == "kept"
-    assert [reading(1.0, x, "worst cell", "a in b") for x in (0.95, 0.8)] == ["kept", "lost 20 points"]
+    assert reading(0.25, 0.2) == "tells nothing" and "not measured: no image" in reading(
+        float("nan"), float("nan")
+    )
+    assert (
+        reading(1.0, 0.95, where="retained") == "lost 5 points"
+        and reading(1.0, 0.99, where="retained") == "kept"
+    )
+    assert [reading(1.0, x, "worst cell", "a in b") for x in (0.95, 0.8)] == [
+        "kept",
+        "lost 20 points",
+    ]
     assert [reading(0.9, x, "similarity") for x in (-0.1, 0.1)] == ["over-forgotten", "gone"]
     assert reading(1.0, 0.1, where="all images", partial=True) == "for comparison"
     assert reading(1.0, 0.81, "regained from 4") == "+81 points"
     unknown = reading(0.39, 0.2, "translations", findings.UNKNOWN)
-    assert reading(0.41, 0.2, "translations") == "gone" and "did not know them before (0.39" in unknown
+    assert (
+        reading(0.41, 0.2, "translations") == "gone" and "did not know them before (0.39" in unknown
+    )
 
 
 def test_forgetting_one_cell_looks_inside_its_domain_and_outside(results: dict[str, Audit]) -> None:
-    inside, outside = (at(results["cell"], "search", where) for where in ("forgotten domains", "same_class"))
+    inside, outside = (
+        at(results["cell"], "search", where) for where in ("forgotten domains", "same_class")
+    )
     assert inside["before"] == outside["before"] == 1.0 and inside["after"] < outside["after"]
     assert at(results["cell"], "search", "all images")["reading"] == "for comparison"
     assert at(results["cell"], "linear probe on h", "forgotten domains")["chance"] == 0.5
 
 
-def test_forgetting_a_domain_probes_all_its_classes_and_the_domain(results: dict[str, Audit]) -> None:
+def test_forgetting_a_domain_probes_all_its_classes_and_the_domain(
+    results: dict[str, Audit],
+) -> None:
     assert at(results["domain"], "linear probe on h", "forgotten domains")["chance"] == 1 / C
     assert at(results["domain"], "domain probe on h", "all images")["before"] == 1.0
     assert "all images" not in set(results["domain"].frame.query("check == 'search'")["where"])
 
 
-def test_the_unrelated_task_and_the_answers_are_those_of_evaluate(tiny: Setting, request_of: ForgetRequest) -> None:
+def test_the_unrelated_task_and_the_answers_are_those_of_evaluate(
+    tiny: Setting, request_of: ForgetRequest
+) -> None:
     edit = fit_edit(tiny.prototypes, request_of)
-    frame = evaluate(tiny.prototypes, edit, tiny.task, [0.0, 0.7], tiny.unrelated).set_index(["strength", "group"])
+    frame = evaluate(tiny.prototypes, edit, tiny.task, [0.0, 0.7], tiny.unrelated).set_index(
+        ["strength", "group"]
+    )
     result = audited(tiny, edit, 0.7)
     for group in frame.loc[0.7].index:
         for check, column in (("prompts", "accuracy"), ("paraphrases", "paraphrase")):
@@ -458,30 +558,56 @@ def test_translations_that_mean_the_class_fall_with_it(world: Setting) -> None:
 
 
 def test_a_class_whose_translation_was_unknown_does_not_blur_another(world: Setting) -> None:
-    both = by_hand(ForgetRequest(["dog", "cat"]), (-3 * DOG, DOG), (-3 * torch.eye(D)[0], torch.eye(D)[0]))
+    both = by_hand(
+        ForgetRequest(["dog", "cat"]), (-3 * DOG, DOG), (-3 * torch.eye(D)[0], torch.eye(D)[0])
+    )
     row = with_translations(world, both, dog=DOG[None], cat=-torch.eye(D)[:1])
-    assert (row["where"], row["before"], row["after"], row["reading"]) == ("forget", 1.0, 0.0, "gone")
+    assert (row["where"], row["before"], row["after"], row["reading"]) == (
+        "forget",
+        1.0,
+        0.0,
+        "gone",
+    )
 
 
-def test_translations_that_clip_never_knew_and_those_of_other_classes_test_nothing(world: Setting) -> None:
+def test_translations_that_clip_never_knew_and_those_of_other_classes_test_nothing(
+    world: Setting,
+) -> None:
     foreign = with_translations(world, EDITS["mute"], dog=-DOG[None])
     strange = {c: -torch.eye(D)[[CLASSES.index(c)]] for c in ("cat", "house", "tree")}
-    said_of_all = with_translations(world, EDITS["nothing"], dog=torch.eye(D)[C : C + K].sum(0)[None], **strange)
+    said_of_all = with_translations(
+        world, EDITS["nothing"], dog=torch.eye(D)[C : C + K].sum(0)[None], **strange
+    )
     assert said_of_all["before"] == 1.0 and "did not know them before" in said_of_all["reading"]
-    assert foreign["before"] == 0.0 and "did not know them before (0.00, chance 0.25)" in foreign["reading"]
+    assert (
+        foreign["before"] == 0.0
+        and "did not know them before (0.00, chance 0.25)" in foreign["reading"]
+    )
     other = with_translations(world, EDITS["mute"], cat=torch.eye(D)[:1])
-    assert pd.isna(other["before"]) and other["reading"] == "not measured: none is given for what is forgotten"
-    assert "translations (none is given for what is forgotten)" in audited(world, EDITS["mute"]).verdict
+    assert (
+        pd.isna(other["before"])
+        and other["reading"] == "not measured: none is given for what is forgotten"
+    )
+    assert (
+        "translations (none is given for what is forgotten)"
+        in audited(world, EDITS["mute"]).verdict
+    )
 
 
 @pytest.mark.parametrize("k", SHOTS)
-def test_what_is_regained_is_what_relearning_adds_to_the_prompts(results: dict[str, Audit], k: int) -> None:
+def test_what_is_regained_is_what_relearning_adds_to_the_prompts(
+    results: dict[str, Audit], k: int
+) -> None:
     for result in results.values():
-        taught, gain, plain = (at(result, name) for name in (f"relearning from {k}", f"regained from {k}", "prompts"))
+        taught, gain, plain = (
+            at(result, name) for name in (f"relearning from {k}", f"regained from {k}", "prompts")
+        )
         for when in ("before", "after"):
             assert gain[when] == pytest.approx(taught[when] - plain[when])
     assert f"{k} bring" in sentence(results["mute"].verdict, "Labelled images")
-    assert "Labelled images" not in results["blind"].verdict  # saying it of everything brings nothing back
+    assert (
+        "Labelled images" not in results["blind"].verdict
+    )  # saying it of everything brings nothing back
 
 
 def test_what_should_stay_is_searched_for_too(results: dict[str, Audit]) -> None:
@@ -500,31 +626,55 @@ def test_neighbours_are_told_from_other_cells_and_forgotten_classes_are_none() -
     near["change"] = near["after"] - near["before"]
     first, others, worst = findings.neighbour_rows(near, {"dog"}, 0.2)
     assert first == ("neighbours", "nearest quarter", 1.0, 0.5, 0.2)
-    assert others[1:4] == ("all others", 1.0, pytest.approx(0.8)) and worst[1:4] == ("dog in photo", 1.0, 0.0)
-    (only, *_) = findings.neighbour_rows(near[:1], {"dog"}, 0.2)  # every class is forgotten somewhere
+    assert others[1:4] == ("all others", 1.0, pytest.approx(0.8)) and worst[1:4] == (
+        "dog in photo",
+        1.0,
+        0.0,
+    )
+    (only, *_) = findings.neighbour_rows(
+        near[:1], {"dog"}, 0.2
+    )  # every class is forgotten somewhere
     assert only == ("neighbours", "nearest quarter", 1.0, 0.0, 0.2)
 
 
 def test_an_edit_is_complete_when_a_probe_on_h_is_at_chance(results: dict[str, Audit]) -> None:
-    assert results["blind"].complete and "Complete: a linear probe on h is at chance" in results["blind"].verdict
+    assert (
+        results["blind"].complete
+        and "Complete: a linear probe on h is at chance" in results["blind"].verdict
+    )
     assert not results["mute"].complete
-    assert "Not complete: a linear probe on h is not at chance (1.00, chance 0.50)." in results["mute"].verdict
+    assert (
+        "Not complete: a linear probe on h is not at chance (1.00, chance 0.50)."
+        in results["mute"].verdict
+    )
     frame = results["blind"].frame.copy()
     frame.loc[frame["check"] == "nearest prototype", "reading"] = "still there"
     assert not audit_module.is_complete(frame)
-    assert "is at chance" in (told := "".join(audit_module._completeness(frame))) and "not nearest prototype" in told
-    frame.loc[frame["check"] == "linear probe on h", ["reading", "after"]] = ("not measured: few", float("nan"))
+    assert (
+        "is at chance" in (told := "".join(audit_module._completeness(frame)))
+        and "not nearest prototype" in told
+    )
+    frame.loc[frame["check"] == "linear probe on h", ["reading", "after"]] = (
+        "not measured: few",
+        float("nan"),
+    )
     assert not audit_module.is_complete(frame)
-    assert "".join(audit_module._completeness(frame)).startswith("Whether it is complete is not known")
+    assert "".join(audit_module._completeness(frame)).startswith(
+        "Whether it is complete is not known"
+    )
 
 
 def test_the_figure_shows_every_number_that_was_sought_or_kept(results: dict[str, Audit]) -> None:
     for result in results.values():
         figure = audit_figure(result, "Forget dog")
-        texts = [t.get_text() for ax in figure.findobj(lambda a: hasattr(a, "texts")) for t in ax.texts]
+        texts = [
+            t.get_text() for ax in figure.findobj(lambda a: hasattr(a, "texts")) for t in ax.texts
+        ]
         labels = [t.get_text() for ax in figure.axes for t in ax.get_yticklabels()]
         read = result.frame["reading"]
-        for row in result.frame[read.str.startswith(("kept", "lost", "gone", "still", "partly"))].itertuples():
+        for row in result.frame[
+            read.str.startswith(("kept", "lost", "gone", "still", "partly"))
+        ].itertuples():
             if row.check != "similarity":
                 assert any(label.startswith(row.check) for label in labels), row.check
                 assert f"{row.before:.2f} → {row.after:.2f}" in texts

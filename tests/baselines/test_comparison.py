@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from test_data_free import FORBIDDEN_NAMES, FORBIDDEN_TYPES, types_in
+from data_free import FORBIDDEN_NAMES, FORBIDDEN_TYPES, types_in
 from tiny import REQUESTS
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, one_hot
@@ -26,16 +26,15 @@ from clip_unlearn.baselines.comparison import (
     SEES,
     SETTINGS,
     STAYS,
-    TEXT,
     compare,
     comparison_table,
-    halves,
 )
 from clip_unlearn.core.edit import METHODS, ProjectionEdit
 from clip_unlearn.core.errors import InputError
 from clip_unlearn.images.datasets import Features
-from clip_unlearn.measure.evaluate import Task, one_thread
-from clip_unlearn.report.analysis import Setting
+from clip_unlearn.lessons.spaces import TEXT
+from clip_unlearn.measure.evaluate import Task, halves, one_thread
+from clip_unlearn.measure.setting import Setting
 
 SEEING = [name for name, b in BASELINES.items() if b.sees == DATA]
 ADDED = [name for name, b in BASELINES.items() if b.factors is not None]
@@ -79,7 +78,9 @@ def setting(clip: Clip, world: tuple[Prototypes, Task]) -> Setting:
     return Setting(clip, *world, None, 0.0)
 
 
-def fitted(name: str, world: tuple[Prototypes, Task], request: ForgetRequest, **settings: float) -> Tensor:
+def fitted(
+    name: str, world: tuple[Prototypes, Task], request: ForgetRequest, **settings: float
+) -> Tensor:
     """The edited projection, with everything that may be seen."""
     p, task = world
     return BASELINES[name].fit(p, request, task.images, **settings).weight(p.W, 1.0)
@@ -91,7 +92,9 @@ def changed(p: Prototypes, edit: ProjectionEdit, strength: float = 1.0) -> tuple
     return W, edit.weight(W, strength, edit.towers)
 
 
-def accuracy(world: tuple[Prototypes, Task], W: Tensor, request: ForgetRequest, forgotten: bool) -> float:
+def accuracy(
+    world: tuple[Prototypes, Task], W: Tensor, request: ForgetRequest, forgotten: bool
+) -> float:
     p, task = world
     x = task.images
     chosen = request.mask(GRID)[x.class_of, x.domain_of] == forgotten
@@ -110,7 +113,9 @@ def test_ccup_ridge_without_retained_texts_tends_to_the_text_null_space(
     assert (W - world[0].W).norm() > 0.1
 
 
-def test_ccup_ridge_is_the_minimum_of_its_objective(world: tuple[Prototypes, Task], request_of: ForgetRequest) -> None:
+def test_ccup_ridge_is_the_minimum_of_its_objective(
+    world: tuple[Prototypes, Task], request_of: ForgetRequest
+) -> None:
     """The gradient of |M - I|^2 + lam |M T_f|^2 + mu |M T_r - T_r|^2 vanishes at the M that W M was made with."""
     p, lam, mu = world[0], 3.0, 0.7
     M = torch.linalg.pinv(p.W) @ fitted("ccup-ridge", world, request_of, lam=lam, mu=mu)
@@ -120,16 +125,25 @@ def test_ccup_ridge_is_the_minimum_of_its_objective(world: tuple[Prototypes, Tas
     torch.testing.assert_close(gradient, torch.zeros(d, d), atol=1e-4, rtol=0)
 
 
-def test_ccup_ridge_keeps_the_scores_of_retained_texts_as_mu_grows(world: tuple[Prototypes, Task]) -> None:
+def test_ccup_ridge_keeps_the_scores_of_retained_texts_as_mu_grows(
+    world: tuple[Prototypes, Task],
+) -> None:
     p, request = world[0], ForgetRequest(["dog"])
     kept = p.text[~request.mask(GRID)]
-    moved = [((fitted("ccup-ridge", world, request, mu=mu) - p.W) @ kept.T).norm() for mu in (0.0, 1.0, 1e6)]
+    moved = [
+        ((fitted("ccup-ridge", world, request, mu=mu) - p.W) @ kept.T).norm()
+        for mu in (0.0, 1.0, 1e6)
+    ]
     assert moved[0] > moved[1] > 1e3 * moved[2]
 
 
-def test_uce_ridge_with_a_huge_ridge_changes_nothing(world: tuple[Prototypes, Task], request_of: ForgetRequest) -> None:
+def test_uce_ridge_with_a_huge_ridge_changes_nothing(
+    world: tuple[Prototypes, Task], request_of: ForgetRequest
+) -> None:
     W = world[0].W
-    torch.testing.assert_close(fitted("uce-ridge", world, request_of, lam=1e8), W, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        fitted("uce-ridge", world, request_of, lam=1e8), W, atol=1e-5, rtol=0
+    )
     assert (fitted("uce-ridge", world, request_of, lam=0.1) - W).norm() > 0.1
 
 
@@ -158,7 +172,9 @@ def test_random_subspace_is_a_projector_of_the_null_spaces_rank(
     assert torch.linalg.matrix_rank(torch.eye(d) - P, rtol=1e-3) == edit.rank()
 
 
-def test_random_subspaces_differ_by_request_and_seed_and_repeat(world: tuple[Prototypes, Task]) -> None:
+def test_random_subspaces_differ_by_request_and_seed_and_repeat(
+    world: tuple[Prototypes, Task],
+) -> None:
     fit = BASELINES["random-subspace"].fit
     one, again, other, seed = (
         fit(world[0], ForgetRequest([name]), seed=seed).factors["visual"][1]
@@ -171,22 +187,33 @@ def test_random_subspaces_differ_by_request_and_seed_and_repeat(world: tuple[Pro
 # ---- those that see data, on the data that they were fitted on
 
 
-@pytest.mark.parametrize(("name", "settings"), [("oracle", {"weight": 10.0}), ("relabel", {}), ("gradient-ascent", {})])
+@pytest.mark.parametrize(
+    ("name", "settings"), [("oracle", {"weight": 10.0}), ("relabel", {}), ("gradient-ascent", {})]
+)
 def test_what_sees_data_forgets_the_images_that_it_was_fitted_on(
     world: tuple[Prototypes, Task], request_of: ForgetRequest, name: str, settings: dict[str, float]
 ) -> None:
     """The oracle's own weight is a compromise with what stays; with the forgotten images before all else it forgets."""
     W = fitted(name, world, request_of, **settings)
-    assert accuracy(world, W, request_of, True) <= 0.25 < 0.9 < accuracy(world, world[0].W, request_of, True)
+    assert (
+        accuracy(world, W, request_of, True)
+        <= 0.25
+        < 0.9
+        < accuracy(world, world[0].W, request_of, True)
+    )
 
 
 @pytest.mark.parametrize("name", ["oracle", "relabel"])
-def test_what_sees_retained_images_keeps_a_forgotten_classes_others(world: tuple[Prototypes, Task], name: str) -> None:
+def test_what_sees_retained_images_keeps_a_forgotten_classes_others(
+    world: tuple[Prototypes, Task], name: str
+) -> None:
     request = REQUESTS["global"]
     assert accuracy(world, fitted(name, world, request), request, False) > 0.9
 
 
-def test_relabel_trains_the_retained_images_too(world: tuple[Prototypes, Task], request_of: ForgetRequest) -> None:
+def test_relabel_trains_the_retained_images_too(
+    world: tuple[Prototypes, Task], request_of: ForgetRequest
+) -> None:
     """With next to no weight on the forgotten images, theirs is the loss that falls: by half and more."""
     p, task = world
     x, stays = task.images, ~request_of.mask(GRID)[task.images.class_of, task.images.domain_of]
@@ -197,20 +224,26 @@ def test_relabel_trains_the_retained_images_too(world: tuple[Prototypes, Task], 
     assert after < 0.5 * before
 
 
-def test_oracle_is_retain_aware_where_the_images_are_the_prototypes(world: tuple[Prototypes, Task]) -> None:
+def test_oracle_is_retain_aware_where_the_images_are_the_prototypes(
+    world: tuple[Prototypes, Task],
+) -> None:
     p, request = world[0], REQUESTS["domain-specific"]
     m = p.per_cell
     cell = torch.arange(C * K).repeat_interleave(m)
     images = Features(p.visual.flatten(0, 2), cell // K, cell % K, ())
     settings = {"beta": 2.0, "weight": 0.3, "lam": 0.3}
     found = BASELINES["oracle"].fit(p, request, images, **settings).weight(p.W, 1.0)
-    torch.testing.assert_close(found, fit_edit(p, request, "retain-aware", **settings).weight(p.W, 1.0))
+    torch.testing.assert_close(
+        found, fit_edit(p, request, "retain-aware", **settings).weight(p.W, 1.0)
+    )
 
 
 def test_gradient_ascent_stops_at_chance_and_not_before(world: tuple[Prototypes, Task]) -> None:
     """One step less leaves more than chance; more steps change nothing."""
     request, lr = REQUESTS["global"], 0.03
-    weights = [fitted("gradient-ascent", world, request, lr=lr, steps=steps) for steps in range(1, 20)]
+    weights = [
+        fitted("gradient-ascent", world, request, lr=lr, steps=steps) for steps in range(1, 20)
+    ]
     last = next(i for i, W in enumerate(weights) if accuracy(world, W, request, True) <= 0.25)
     assert 0 < last < 18
     assert accuracy(world, weights[last - 1], request, True) > 0.25
@@ -222,7 +255,10 @@ def test_gradient_ascent_sees_forgotten_images_alone(world: tuple[Prototypes, Ta
     request, x = REQUESTS["domain-specific"], task.images
     stays = ~request.mask(GRID)[x.class_of, x.domain_of]
     other = replace(x, f=torch.where(stays[:, None], torch.randn_like(x.f), x.f))
-    one, two = (BASELINES["gradient-ascent"].fit(p, request, images).weight(p.W, 1.0) for images in (x, other))
+    one, two = (
+        BASELINES["gradient-ascent"].fit(p, request, images).weight(p.W, 1.0)
+        for images in (x, other)
+    )
     assert torch.equal(one, two)
 
 
@@ -237,7 +273,8 @@ def test_finetune_learns_what_stays_and_forgets_nothing_on_purpose(
     x, stays = task.images, ~request_of.mask(GRID)[task.images.class_of, task.images.domain_of]
     W = fitted("finetune", world, request_of)
     losses = [
-        cross_entropy(30 * normalize(x.f[stays] @ w, dim=-1) @ p.class_text.T, x.class_of[stays]) for w in (p.W, W)
+        cross_entropy(30 * normalize(x.f[stays] @ w, dim=-1) @ p.class_text.T, x.class_of[stays])
+        for w in (p.W, W)
     ]
     assert losses[1] < 0.1 * losses[0]
     assert accuracy(world, W, request_of, True) > accuracy(
@@ -248,10 +285,14 @@ def test_finetune_learns_what_stays_and_forgets_nothing_on_purpose(
 def recognised(p: Prototypes, W: Tensor, mask: Tensor) -> float:
     """Share of forgotten prototypes that W still puts in their class."""
     own = mask.nonzero()[:, 0].repeat_interleave(p.per_cell)
-    return (p.visual[mask].flatten(0, 1) @ W @ p.class_text.T).argmax(1).eq(own).float().mean().item()
+    return (
+        (p.visual[mask].flatten(0, 1) @ W @ p.class_text.T).argmax(1).eq(own).float().mean().item()
+    )
 
 
-def test_lip_stops_when_its_pictures_are_at_chance_and_not_before(world: tuple[Prototypes, Task]) -> None:
+def test_lip_stops_when_its_pictures_are_at_chance_and_not_before(
+    world: tuple[Prototypes, Task],
+) -> None:
     p, request = world[0], REQUESTS["global"]
     mask = request.mask(GRID)
     weights = [fitted("lip", world, request, lr=0.03, steps=steps) for steps in range(1, 60)]
@@ -261,10 +302,17 @@ def test_lip_stops_when_its_pictures_are_at_chance_and_not_before(world: tuple[P
     assert all(torch.equal(W, weights[last]) for W in weights[last:])
 
 
-def test_lip_makes_the_embedding_smoother_around_what_it_was_shown(world: tuple[Prototypes, Task]) -> None:
+def test_lip_makes_the_embedding_smoother_around_what_it_was_shown(
+    world: tuple[Prototypes, Task],
+) -> None:
     p, request = world[0], REQUESTS["global"]
     f = p.visual[request.mask(GRID)].flatten(0, 1)
-    noise = 4 * torch.randn(64, *f.shape, generator=torch.Generator().manual_seed(5)) * f.norm(dim=-1).mean() / D**0.5
+    noise = (
+        4
+        * torch.randn(64, *f.shape, generator=torch.Generator().manual_seed(5))
+        * f.norm(dim=-1).mean()
+        / D**0.5
+    )
 
     def rough(W: Tensor) -> Tensor:
         return (normalize(f @ W, dim=-1) - normalize((f + noise) @ W, dim=-1)).norm(dim=-1).mean()
@@ -301,7 +349,9 @@ def test_tsa_is_of_the_rank_it_is_told(world: tuple[Prototypes, Task]) -> None:
 # ---- leace
 
 
-def test_leace_is_what_the_authors_package_computes(world: tuple[Prototypes, Task], request_of: ForgetRequest) -> None:
+def test_leace_is_what_the_authors_package_computes(
+    world: tuple[Prototypes, Task], request_of: ForgetRequest
+) -> None:
     """Up to the constant: theirs keeps the mean of h, ours shifts every h alike."""
     erasure = pytest.importorskip("concept_erasure")
     p, task = world
@@ -321,7 +371,9 @@ def probe_gain(h: Tensor, z: Tensor) -> float:
     return 1 - (rest.square().sum() / (z - z.mean(0)).square().sum()).item()
 
 
-def test_leace_leaves_nothing_to_a_linear_probe(world: tuple[Prototypes, Task], request_of: ForgetRequest) -> None:
+def test_leace_leaves_nothing_to_a_linear_probe(
+    world: tuple[Prototypes, Task], request_of: ForgetRequest
+) -> None:
     """arXiv 2306.03819: no linear probe beats the constant on the fitted data; the probe's bias takes up the offset."""
     p, task = world
     x = task.images
@@ -346,7 +398,10 @@ def test_leace_removes_as_many_directions_as_labels_and_no_more(
 
 def test_the_registry_lists_every_method_of_the_package_and_says_what_it_sees() -> None:
     assert set(METHODS) | set(ADDED) == BASELINES.keys() and not set(METHODS) & set(ADDED)
-    assert all(b.name == name and b.sees in SEES and b.of in OF and b.cite and b.idea for name, b in BASELINES.items())
+    assert all(
+        b.name == name and b.sees in SEES and b.of in OF and b.cite and b.idea
+        for name, b in BASELINES.items()
+    )
     assert SETTINGS.keys() <= set(ADDED)
 
 
@@ -359,15 +414,23 @@ def test_only_what_says_so_takes_images(name: str) -> None:
     assert seen == bool(taken & FORBIDDEN_NAMES) == (name in SEEING)
 
 
-@pytest.mark.parametrize("name", [n for n in BASELINES if n not in SEEING and "global" in BASELINES[n].fits])
-def test_images_given_to_a_data_free_method_do_not_matter(world: tuple[Prototypes, Task], name: str) -> None:
+@pytest.mark.parametrize(
+    "name", [n for n in BASELINES if n not in SEEING and "global" in BASELINES[n].fits]
+)
+def test_images_given_to_a_data_free_method_do_not_matter(
+    world: tuple[Prototypes, Task], name: str
+) -> None:
     p, task = world
-    (W, one), (_, two) = (changed(p, BASELINES[name].fit(p, REQUESTS["global"], x)) for x in (None, task.images))
+    (W, one), (_, two) = (
+        changed(p, BASELINES[name].fit(p, REQUESTS["global"], x)) for x in (None, task.images)
+    )
     assert torch.equal(one, two) and not torch.equal(one, W)
 
 
 @pytest.mark.parametrize("name", [n for n, b in BASELINES.items() if b.sees == TEXT])
-def test_what_sees_text_alone_does_not_look_at_pictures(world: tuple[Prototypes, Task], name: str) -> None:
+def test_what_sees_text_alone_does_not_look_at_pictures(
+    world: tuple[Prototypes, Task], name: str
+) -> None:
     p = world[0]
     other = replace(p, visual=torch.randn_like(p.visual), reached=torch.randn_like(p.reached))
     one, two = (changed(p, BASELINES[name].fit(q, REQUESTS["global"]))[1] for q in (p, other))
@@ -379,8 +442,12 @@ def other_images(x: Features, cells: Tensor) -> Features:
     return replace(x, f=torch.where(cells[:, None], torch.randn_like(x.f), x.f))
 
 
-@pytest.mark.parametrize("name", [n for n, b in BASELINES.items() if b.sees in (PICTURES, DATA) and b.of != EVERY])
-def test_what_needs_some_cells_alone_does_not_look_at_the_others(world: tuple[Prototypes, Task], name: str) -> None:
+@pytest.mark.parametrize(
+    "name", [n for n, b in BASELINES.items() if b.sees in (PICTURES, DATA) and b.of != EVERY]
+)
+def test_what_needs_some_cells_alone_does_not_look_at_the_others(
+    world: tuple[Prototypes, Task], name: str
+) -> None:
     p, task = world
     b, request, x = BASELINES[name], REQUESTS["domain-specific"], task.images
     unseen = request.mask(GRID) == (b.of == STAYS)
@@ -389,13 +456,16 @@ def test_what_needs_some_cells_alone_does_not_look_at_the_others(world: tuple[Pr
         other = other / other.norm(dim=-1, keepdim=True) * p.visual.norm(dim=-1, keepdim=True)
     images = other_images(x, unseen[x.class_of, x.domain_of])
     (_, one), (_, two) = (
-        changed(p, b.fit(*args)) for args in ((p, request, x), (replace(p, visual=other), request, images))
+        changed(p, b.fit(*args))
+        for args in ((p, request, x), (replace(p, visual=other), request, images))
     )
     torch.testing.assert_close(one, two)
 
 
 def test_what_is_needed_follows_from_what_is_seen() -> None:
-    needs = {n: BASELINES[n].needs for n in ("random-subspace", "tsa", "lip", "finetune", "relabel")}
+    needs = {
+        n: BASELINES[n].needs for n in ("random-subspace", "tsa", "lip", "finetune", "relabel")
+    }
     assert needs == {
         "random-subspace": "nothing",
         "tsa": "names of every cell",
@@ -406,12 +476,18 @@ def test_what_is_needed_follows_from_what_is_seen() -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in SEEING if BASELINES[n].of != STAYS])
-def test_what_sees_data_asks_for_images_of_the_request(world: tuple[Prototypes, Task], name: str) -> None:
+def test_what_sees_data_asks_for_images_of_the_request(
+    world: tuple[Prototypes, Task], name: str
+) -> None:
     p, task = world
     photos = task.images.domain_of == 1
-    x = replace(task.images, **{n: getattr(task.images, n)[photos] for n in ("f", "class_of", "domain_of")})
+    x = replace(
+        task.images, **{n: getattr(task.images, n)[photos] for n in ("f", "class_of", "domain_of")}
+    )
     for images in (None, x):
-        with pytest.raises(InputError, match=rf'"{name}" sees real images.* no image of dog in sketch'):
+        with pytest.raises(
+            InputError, match=rf'"{name}" sees real images.* no image of dog in sketch'
+        ):
             BASELINES[name].fit(p, REQUESTS["domain-specific"], images)
 
 
@@ -419,18 +495,24 @@ def test_finetune_asks_for_images_of_what_stays(world: tuple[Prototypes, Task]) 
     p, task = world
     images = task.images.only((task.images.class_of == 1).nonzero().flatten())
     for given in (None, images):
-        with pytest.raises(InputError, match=r'"finetune" sees real images.* no image of what stays beside dog in all'):
+        with pytest.raises(
+            InputError,
+            match=r'"finetune" sees real images.* no image of what stays beside dog in all',
+        ):
             BASELINES["finetune"].fit(p, REQUESTS["global"], given)
 
 
 @pytest.mark.parametrize(
-    ("name", "paradigm"), [(n, k) for n, b in BASELINES.items() for k in REQUESTS if k not in b.fits]
+    ("name", "paradigm"),
+    [(n, k) for n, b in BASELINES.items() for k in REQUESTS if k not in b.fits],
 )
 def test_a_method_refuses_a_request_that_it_does_not_fit(
     world: tuple[Prototypes, Task], name: str, paradigm: str
 ) -> None:
     kinds = BASELINES[name].fits[0]
-    with pytest.raises(InputError, match=f'"{name}" is for {kinds} requests; this request is {paradigm}'):
+    with pytest.raises(
+        InputError, match=f'"{name}" is for {kinds} requests; this request is {paradigm}'
+    ):
         BASELINES[name].fit(world[0], REQUESTS[paradigm], world[1].images)
 
 
@@ -448,7 +530,9 @@ def test_every_baseline_is_a_thin_edit_of_one_tower_that_repeats(
     assert torch.isfinite(after).all() and not torch.equal(after, W)
 
 
-@pytest.mark.parametrize("request_of", [ForgetRequest(["cat", "dog", "house"]), ForgetRequest(["cat"], ["photo"])])
+@pytest.mark.parametrize(
+    "request_of", [ForgetRequest(["cat", "dog", "house"]), ForgetRequest(["cat"], ["photo"])]
+)
 @pytest.mark.parametrize("name", ADDED)
 def test_no_baseline_needs_many_classes_or_domains_to_stay(
     world: tuple[Prototypes, Task], name: str, request_of: ForgetRequest
@@ -468,7 +552,8 @@ def test_halves_are_disjoint_and_hold_half_of_every_cell(world: tuple[Prototypes
     assert not set(fit.images.paths) & set(held.images.paths)
     assert set(fit.images.paths) | set(held.images.paths) == set(task.images.paths)
     total, taken, left = (
-        torch.bincount(t.images.class_of * K + t.images.domain_of, minlength=C * K) for t in (task, fit, held)
+        torch.bincount(t.images.class_of * K + t.images.domain_of, minlength=C * K)
+        for t in (task, fit, held)
     )
     assert torch.equal(taken, total // 2) and torch.equal(left, total - total // 2)
     for part in (fit, held):
@@ -509,13 +594,22 @@ def test_compare_fits_on_one_half_and_measures_on_the_other(setting: Setting, na
     p, (fit, held) = setting.prototypes, halves(setting.task, 3)
     edit = BASELINES[name].fit(p, request, fit.images, seed=3)
     table = evaluate(p, edit, held, [0.0, 0.6]).set_index(["group", "strength"])
-    assert row["forget"] == table.loc[("forget", 0.6), "accuracy"] and row["H"] == table.loc[("forget", 0.6), "H"]
+    assert (
+        row["forget"] == table.loc[("forget", 0.6), "accuracy"]
+        and row["H"] == table.loc[("forget", 0.6), "H"]
+    )
     lost = table.loc[("same_class", 0.6), "accuracy"] - table.loc[("same_class", 0.0), "accuracy"]
     assert row["same_class"] == pytest.approx(100 * lost)
 
 
 def test_compare_at_strength_zero_changes_nothing(setting: Setting) -> None:
-    frame = compare(setting, REQUESTS["global"], ["uce-ridge", "leace", "tsa", "lip"], strength=0, progress=False)
+    frame = compare(
+        setting,
+        REQUESTS["global"],
+        ["uce-ridge", "leace", "tsa", "lip"],
+        strength=0,
+        progress=False,
+    )
     assert (frame["forget"] == frame["before"]).all() and (frame["retained"] == 0).all()
 
 
@@ -526,7 +620,10 @@ def test_compare_at_strength_zero_changes_nothing(setting: Setting) -> None:
         ({"strength": 2.0}, "strength is 2.0"),
         ({"requests": ForgetRequest(["dgo"])}, 'unknown class "dgo"'),
         ({"methods": ["redirect"]}, "redirect.*this request is global"),
-        ({"methods": ["tsa"], "requests": REQUESTS["whole-domain"]}, "tsa.*this request is whole-domain"),
+        (
+            {"methods": ["tsa"], "requests": REQUESTS["whole-domain"]},
+            "tsa.*this request is whole-domain",
+        ),
     ],
 )
 def test_compare_names_what_is_wrong(setting: Setting, change: dict, message: str) -> None:
@@ -539,9 +636,13 @@ def test_compare_says_which_request_has_too_few_images(setting: Setting) -> None
     dogs = ((x.class_of == 1) & (x.domain_of == 2)).nonzero().flatten()
     keep = torch.ones(len(x), dtype=torch.bool)
     keep[dogs[1:]] = False
-    fewer = Features(x.f[keep], x.class_of[keep], x.domain_of[keep], tuple(x.paths[i] for i in keep.nonzero()))
+    fewer = Features(
+        x.f[keep], x.class_of[keep], x.domain_of[keep], tuple(x.paths[i] for i in keep.nonzero())
+    )
     with pytest.raises(InputError, match="too few images of dog in sketch"):
-        compare(replace(setting, task=replace(setting.task, images=fewer)), REQUESTS["domain-specific"])
+        compare(
+            replace(setting, task=replace(setting.task, images=fewer)), REQUESTS["domain-specific"]
+        )
 
 
 def test_compare_gives_the_threads_back(setting: Setting) -> None:
@@ -568,14 +669,27 @@ def by_hand(rows: list[tuple[str, str, float, float]]) -> pd.DataFrame:
 def test_the_table_gives_mean_and_worst_in_the_direction_that_hurts() -> None:
     table = comparison_table(by_hand([("a", TEXT, 0.1, -1.0), ("a", TEXT, 0.3, -5.0)]))
     row = table.loc[("global", "a")]
-    assert row["requests"] == 2 and row["forget"] == pytest.approx(0.2) and row["forget worst"] == 0.3
-    assert row["retained"] == -3.0 and row["retained worst"] == -5.0 and row["H worst"] == pytest.approx(0.7)
+    assert (
+        row["requests"] == 2 and row["forget"] == pytest.approx(0.2) and row["forget worst"] == 0.3
+    )
+    assert (
+        row["retained"] == -3.0
+        and row["retained worst"] == -5.0
+        and row["H worst"] == pytest.approx(0.7)
+    )
     assert "same_class" not in table and "needs" not in table
 
 
 def test_the_table_puts_who_sees_least_first_and_then_the_best(frame: pd.DataFrame) -> None:
-    rows = [("d", DATA, 0.0, 0.0), ("b", TEXT, 0.5, 0.0), ("c", PICTURES, 0.1, 0.0), ("a", TEXT, 0.2, 0.0)]
+    rows = [
+        ("d", DATA, 0.0, 0.0),
+        ("b", TEXT, 0.5, 0.0),
+        ("c", PICTURES, 0.1, 0.0),
+        ("a", TEXT, 0.2, 0.0),
+    ]
     assert [name for _, name in comparison_table(by_hand(rows)).index] == ["a", "b", "c", "d"]
     table = comparison_table(frame)
     assert table.loc[("global", "lip"), "needs"] == BASELINES["lip"].needs
-    assert (table["cost"] >= table["synthesis"]).all() and len(table) == sum(len(b.fits) for b in BASELINES.values())
+    assert (table["cost"] >= table["synthesis"]).all() and len(table) == sum(
+        len(b.fits) for b in BASELINES.values()
+    )

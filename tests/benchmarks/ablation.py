@@ -1,9 +1,11 @@
 """Every idea of the calibrated edit on and off, over every request, and how near prototypes come to real images.
 
     python tests/benchmarks/ablation.py                                  the bundled CLIP and images
-    python tests/benchmarks/ablation.py --name pacs --model DIR --images DIR     another CLIP, real images
+    python tests/benchmarks/ablation.py --name pacs --model DIR --images DIR     another CLIP, real
+    images
 
-Writes ablation.csv and prototypes.csv to tests/benchmarks/results; rows of other data sets stay as they are.
+Writes ablation.csv and prototypes.csv to tests/benchmarks/results; rows of other data sets stay as
+they are.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from tqdm import tqdm
 
 from clip_unlearn.core import calibrated as cal
 from clip_unlearn.core.concepts import all_requests
-from clip_unlearn.core.edit import fit_edit
-from clip_unlearn.core.edits import ProjectionEdit
-from clip_unlearn.core.nullspace import Factors, cell_embeddings, unit_features
+from clip_unlearn.core.edit import ProjectionEdit, fit_edit
+from clip_unlearn.core.nullspace import Factors
 from clip_unlearn.core.prototypes import Prototypes, synthesize_prototypes
+from clip_unlearn.core.variants import cell_embeddings, unit_features
 from clip_unlearn.measure.evaluate import GROUPS, evaluate, one_thread
-from clip_unlearn.report.analysis import Setting, SurveyConfig, prepare
+from clip_unlearn.measure.setting import Setting, SurveyConfig, prepare
 
 RESULTS = Path(__file__).parent / "results"
 Fit = Callable[[Prototypes, Tensor], Factors]
@@ -45,13 +47,23 @@ def cells(
 ) -> Factors:
     """`cal.calibrated` for requests of cells, with each of its choices open; the defaults are its own."""
     image = cal.mean_embeddings(p.W, p.visual)
-    picture = {"both": (image, p.reached), "pictures": (p.reached, p.reached), "prototypes": (image, image)}
-    c = cal.calibrate(p.text, picture.get(scale, picture["both"])[0], picture.get(scale, picture["both"])[1])
+    picture = {
+        "both": (image, p.reached),
+        "pictures": (p.reached, p.reached),
+        "prototypes": (image, image),
+    }
+    c = cal.calibrate(
+        p.text, picture.get(scale, picture["both"])[0], picture.get(scale, picture["both"])[1]
+    )
     c = replace(c, constant=(k := cal.calibrate(p.text, image, p.reached)).constant, level=k.level)
     if scale == "texts":
         c = replace(c, scale=torch.ones(()))
     if bias == "mean":
-        c = replace(c, constant=(m := normalize(p.reached.mean((0, 1)), dim=0)), level=(p.reached @ m).mean())
+        c = replace(
+            c,
+            constant=(m := normalize(p.reached.mean((0, 1)), dim=0)),
+            level=(p.reached @ m).mean(),
+        )
     if bias == "none":
         c = replace(c, level=torch.zeros(()))
     if classes == "left in":
@@ -64,9 +76,13 @@ def cells(
     r = r / (r * cal.class_leads(p.class_text)).sum(1, keepdim=True)
     scores = p.reached @ p.class_text.T
     own = scores.diagonal(dim1=0, dim2=2).T
-    others = scores.masked_fill(torch.eye(len(mask), dtype=torch.bool)[:, None], float("-inf")).amax(2)
+    others = scores.masked_fill(
+        torch.eye(len(mask), dtype=torch.bool)[:, None], float("-inf")
+    ).amax(2)
     found = (
-        own - others if lead == "best other" else torch.einsum("ckd,cd->ck", p.reached, cal.class_leads(p.class_text))
+        own - others
+        if lead == "best other"
+        else torch.einsum("ckd,cd->ck", p.reached, cal.class_leads(p.class_text))
     )
     return -beta * (p.W @ l.T) * found.amax(1)[chosen], r[chosen]
 
@@ -135,7 +151,12 @@ def every(s: Setting, p: Prototypes, kind: str, fit: Fit) -> dict[str, float]:
         table = frame.pivot(index="group", columns="strength", values="accuracy")
         if "forget" in table.index:
             change = 100 * (table[1.0] - table[0.0])
-            rows.append({"forget": table.loc["forget", 1.0], **{g: change[g] for g in GROUPS[1:] if g in change}})
+            rows.append(
+                {
+                    "forget": table.loc["forget", 1.0],
+                    **{g: change[g] for g in GROUPS[1:] if g in change},
+                }
+            )
     frame, out = pd.DataFrame(rows), {}
     for name in frame:
         worst = frame[name].max() if name == "forget" else frame[name].min()
@@ -166,7 +187,10 @@ def likeness(s: Setting, p: Prototypes) -> Iterator[dict[str, float | str]]:
     images, (C, K) = s.task.images, p.grid.shape
     at = [(images.class_of == c) & (images.domain_of == k) for c in range(C) for k in range(K)]
     unit = normalize(images.f @ p.W, dim=-1)
-    real = {name: torch.stack([x[i].mean(0) for i in at]).view(C, K, -1) for name, x in (("f", images.f), ("h", unit))}
+    real = {
+        name: torch.stack([x[i].mean(0) for i in at]).view(C, K, -1)
+        for name, x in (("f", images.f), ("h", unit))
+    }
     found = {
         ("f", "visual prototypes"): unit_features(p.visual, p.W).mean(2),
         ("h", "visual prototypes"): cell_embeddings(p.W, p.visual),
@@ -198,7 +222,14 @@ def main(name: str, model: str, images: str) -> None:
     with one_thread():
         for kind, fits in KINDS.items():
             for idea, fit in tqdm(fits.items(), desc=kind):
-                rows.append({"data": name, "requests": kind, "idea": idea, **every(s, s.prototypes, kind, fit)})
+                rows.append(
+                    {
+                        "data": name,
+                        "requests": kind,
+                        "idea": idea,
+                        **every(s, s.prototypes, kind, fit),
+                    }
+                )
     alike += [{"data": name, "variant": "as it is", **row} for row in likeness(s, s.prototypes)]
     for idea, p in prototype_variants(s):
         with one_thread():

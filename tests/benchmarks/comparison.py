@@ -1,7 +1,7 @@
 """Every method on every request, held out, with what each needs and takes: `python tests/benchmarks/comparison.py`.
 
-Writes comparison.csv (mean and worst of `baselines.compare`, at strength 1, seed 0) to tests/benchmarks/results. The
-bundled CLIP; with --name, --model and --images another one.
+Writes comparison.csv (mean and worst of `baselines.compare`, at strength 1, seed 0) to
+tests/benchmarks/results. The bundled CLIP; with --name, --model and --images another one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pandas as pd
 
 from clip_unlearn.baselines.comparison import compare, comparison_table
 from clip_unlearn.core.concepts import PARADIGMS, all_requests
-from clip_unlearn.report.analysis import SurveyConfig, prepare
+from clip_unlearn.measure.setting import SurveyConfig, prepare
 
 PATH = Path(__file__).parent / "results" / "comparison.csv"
 

@@ -1,8 +1,9 @@
 """Does removing more directions make forgetting complete? `python tests/benchmarks/complete.py`
 
-After the default edit of each class, take the direction of a linear probe on synthesised prototypes out of W, and
-again, n times (iterative null-space projection, arXiv 2004.07667, from prototypes instead of data). Then ask a probe on
-real images. Writes complete.csv (mean and worst over the classes) to tests/benchmarks/results. Balanced accuracy.
+After the default edit of each class, take the direction of a linear probe on synthesised prototypes
+out of W, and again, n times (iterative null-space projection, arXiv 2004.07667, from prototypes
+instead of data). Then ask a probe on real images. Writes complete.csv (mean and worst over the
+classes) to tests/benchmarks/results. Balanced accuracy.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from clip_unlearn.core.concepts import all_requests
 from clip_unlearn.core.edit import fit_edit
 from clip_unlearn.measure.evaluate import halves, one_thread, predict
-from clip_unlearn.report.analysis import Setting, prepare
+from clip_unlearn.measure.setting import Setting, prepare
 
 COUNTS = (0, 1, 4, 8, 16, 24)
 
@@ -40,7 +41,10 @@ def balanced(w: Tensor, x: Tensor, y: Tensor) -> float:
 def rows_of(s: Setting, fit: Tensor, held: Tensor, c: int, W: Tensor) -> list[dict[str, float]]:
     """One row for each number of directions; fit and held (n,) bool say which real images the last probe has."""
     p, images, rows = s.prototypes, s.task.images, []
-    f, label = p.visual.flatten(0, 2), torch.arange(len(p.grid.classes))[:, None, None].expand(p.visual.shape[:3])
+    f, label = (
+        p.visual.flatten(0, 2),
+        torch.arange(len(p.grid.classes))[:, None, None].expand(p.visual.shape[:3]),
+    )
     own, real = label.flatten() == c, images.class_of == c
     for n in range(max(COUNTS) + 1):
         h, x = normalize(f @ W, dim=-1), normalize(images.f @ W, dim=-1)
@@ -66,7 +70,9 @@ def main() -> None:
         W = fit_edit(s.prototypes, request).weight(s.prototypes.W, 1.0)
         rows += rows_of(s, fit, ~fit, c, W)
     groups = pd.DataFrame(rows).groupby("directions")
-    table = groups.mean().join(groups[["probe on real images", "retained"]].min(), suffixes=("", " lowest"))
+    table = groups.mean().join(
+        groups[["probe on real images", "retained"]].min(), suffixes=("", " lowest")
+    )
     table.round(3).to_csv(Path(__file__).parent / "results" / "complete.csv")
     print(table.round(3).to_string())
 

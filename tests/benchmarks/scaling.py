@@ -1,9 +1,10 @@
 """Time and memory of `fit_edit` by the number of forgotten classes: `python tests/benchmarks/scaling.py`.
 
-The size of a ViT-B/32 head: 1,001 classes x 4 domains x 4 prototypes, D = 768, d = 512, random numbers. Beside each
-time the bare linear algebra that the formula cannot do without, in the same run: for the null space one SVD of the
-stacked prototypes, for the others one solve with as many right-hand sides, and the product that embeds the prototypes.
-Writes results/scaling.csv. Medians of alternating runs, on one thread.
+The size of a ViT-B/32 head: 1,001 classes x 4 domains x 4 prototypes, D = 768, d = 512, random
+numbers. Beside each time the bare linear algebra that the formula cannot do without, in the same
+run: for the null space one SVD of the stacked prototypes, for the others one solve with as many
+right-hand sides, and the product that embeds the prototypes. Writes results/scaling.csv. Medians of
+alternating runs, on one thread.
 """
 
 from __future__ import annotations
@@ -37,11 +38,15 @@ def bare(p: Prototypes, mask: torch.Tensor, method: str) -> None:
         return
     if method == "retain-aware":
         X = p.visual.flatten(0, 2)
-        torch.linalg.solve(X.T @ X + torch.eye(D), torch.randn(D, min(int(mask.any(1).sum()), WIDTH)))
+        torch.linalg.solve(
+            X.T @ X + torch.eye(D), torch.randn(D, min(int(mask.any(1).sum()), WIDTH))
+        )
         return
     text, _ = p.text, p.visual @ p.W
     S = text.mean(1).double()
-    torch.linalg.solve(S.T @ S + torch.eye(WIDTH), torch.randn(WIDTH, len(text), dtype=torch.float64))
+    torch.linalg.solve(
+        S.T @ S + torch.eye(WIDTH), torch.randn(WIDTH, len(text), dtype=torch.float64)
+    )
 
 
 def seconds(work: Callable[..., None], *args: object) -> float:
@@ -53,7 +58,9 @@ def seconds(work: Callable[..., None], *args: object) -> float:
 
 def peak_of(work: Callable[..., None], *args: object) -> float:
     """MB that tensors take at their highest, by torch's profiler."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as run:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as run:
         work(*args)
     live = peak = 0
     for event in sorted(run.events(), key=lambda e: e.time_range.start):
@@ -72,7 +79,10 @@ def main() -> None:
             for n, classes in everything.items():
                 request = ForgetRequest(classes, domains)
                 mask = request.mask(p.grid)
-                times = [(seconds(fit, p, request, method), seconds(bare, p, mask, method)) for _ in range(ROUNDS)]
+                times = [
+                    (seconds(fit, p, request, method), seconds(bare, p, mask, method))
+                    for _ in range(ROUNDS)
+                ]
                 ours, least = (statistics.median(t) for t in zip(*times, strict=True))
                 rows.append({
                     "method": method, "forget": kind, "classes": n, "seconds": round(ours, 3),

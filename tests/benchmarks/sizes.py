@@ -1,7 +1,7 @@
 """Seconds and peak memory of each stage on a CLIP of a real size with random weights: `python sizes.py NAME`.
 
-A process of its own, so that nothing else is in its memory. Prints one JSON line a stage. What would take too long is
-measured on a part and scaled up; its line then says so under "measured".
+A process of its own, so that nothing else is in its memory. Prints one JSON line a stage. What
+would take too long is measured on a part and scaled up; its line then says so under "measured".
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ import psutil
 import torch
 from torch.nn.functional import normalize
 
-from clip_unlearn import ConceptGrid, ForgetRequest, Prototypes, Synthesis, fit_edit, load_clip, save_edited
+from clip_unlearn import (
+    ConceptGrid,
+    ForgetRequest,
+    Prototypes,
+    Synthesis,
+    fit_edit,
+    load_clip,
+    save_edited,
+)
 from clip_unlearn.core.synthesis import latent_prototypes, pixel_prototypes
 from clip_unlearn.models.clip import Clip, save_model
 from clip_unlearn.models.saved import save_edit
@@ -44,7 +52,10 @@ class Peak:
             self.peak = max(self.peak, self.process.memory_info().rss)
 
     def __exit__(self, *_: object) -> None:
-        self.seconds, self.cpu = time.perf_counter() - self.start, time.process_time() - self.cpu_start
+        self.seconds, self.cpu = (
+            time.perf_counter() - self.start,
+            time.process_time() - self.cpu_start,
+        )
         self.done.set()
         self.thread.join()
 
@@ -52,9 +63,14 @@ class Peak:
 def tell(stage: str, peak: Peak, scale: float = 1.0, measured: str = "all of it") -> None:
     """One line: seconds (times `scale`, as `measured` says), memory before, and the peak.
 
-    CPU seconds are what to go by on a machine that others use too; with one thread they are those of an idle core.
+    CPU seconds are what to go by on a machine that others use too; with one thread they are those
+    of an idle core.
     """
-    line = {"stage": stage, "seconds": round(scale * peak.seconds, 3), "cpu_seconds": round(scale * peak.cpu, 3)}
+    line = {
+        "stage": stage,
+        "seconds": round(scale * peak.seconds, 3),
+        "cpu_seconds": round(scale * peak.cpu, 3),
+    }
     memory = {"before_MB": round(peak.before / MB), "peak_MB": round(peak.peak / MB)}
     print(json.dumps(line | memory | {"measured": measured}), flush=True)
 
@@ -72,13 +88,17 @@ def random_folder(name: str) -> Iterator[Path]:
 def write(name: str, folder: Path) -> None:
     torch.manual_seed(0)
     model = open_clip.create_model(name)
-    save_model(Clip(model, None, None, name, {"model_cfg": open_clip.get_model_config(name)}), folder)
+    save_model(
+        Clip(model, None, None, name, {"model_cfg": open_clip.get_model_config(name)}), folder
+    )
 
 
 def random_prototypes(clip: Clip, classes: int = 7, domains: int = 4) -> Prototypes:
     """28 cells x 8 prototypes of the CLIP's size, with random numbers in them."""
     W, W_text = (clip.heads[tower].weight for tower in ("visual", "text"))
-    grid = ConceptGrid([f"class {i}" for i in range(classes)], [f"domain {i}" for i in range(domains)])
+    grid = ConceptGrid(
+        [f"class {i}" for i in range(classes)], [f"domain {i}" for i in range(domains)]
+    )
     visual = torch.randn(classes, domains, PER_CELL, len(W))
     reached = normalize(torch.randn(classes, domains, W.shape[1]), dim=-1)
     text = torch.randn(classes, domains, len(W_text))
@@ -90,11 +110,16 @@ def synthesis(clip: Clip, pool: int) -> None:
     target = normalize(torch.randn(1, clip.heads["visual"].weight.shape[1]), dim=-1)
     with Peak() as peak:
         latent_prototypes(clip, target, PER_CELL, 0, pool)
-    part = f"{pool} of the {POOL} pictures of nothing, times {POOL / pool:g}" if pool < POOL else "all of it"
+    part = (
+        f"{pool} of the {POOL} pictures of nothing, times {POOL / pool:g}"
+        if pool < POOL
+        else "all of it"
+    )
     tell("latent synthesis of one cell", peak, POOL / pool, part)
     with Peak() as peak:
         pixel_prototypes(clip, target, PER_CELL, 0, Synthesis(steps=1), progress=False)
-    # The last look at the finished pictures is counted with every step: a little too much rather than too little.
+    # The last look at the finished pictures is counted with every step: a little too much rather
+    # than too little.
     tell("pixel synthesis of one cell", peak, STEPS, f"1 of {STEPS} steps, times {STEPS}")
 
 

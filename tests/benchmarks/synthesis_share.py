@@ -1,7 +1,8 @@
 """How much of pixel synthesis is the CLIP's own forward and backward: `python tests/benchmarks/synthesis_share.py`.
 
-The same batches go through the bare tower in a loop beside it, alternating, in processor seconds. For the bundled CLIP
-and for open_clip's ViT-B-32 with random weights. Also the features of bfloat16 synthesis against those of float32.
+The same batches go through the bare tower in a loop beside it, alternating, in processor seconds.
+For the bundled CLIP and for open_clip's ViT-B-32 with random weights. Also the features of bfloat16
+synthesis against those of float32.
 """
 
 from __future__ import annotations
@@ -56,17 +57,32 @@ def main() -> None:
     clip, images = load_clip("bundled", device="cpu"), bundled_images()
     W, W_text = (clip.heads[t].weight for t in ("visual", "text"))
     goals = normalize(text_prototypes(clip, grid_of(images))[0].flatten(0, 1)[::2] @ W_text, dim=-1)
-    print(f"bundled, 32 cells x 8: {share(clip, goals, 8, 4, 3):.2f} of the time is the tower's", flush=True)
+    print(
+        f"bundled, 32 cells x 8: {share(clip, goals, 8, 4, 3):.2f} of the time is the tower's",
+        flush=True,
+    )
     model = open_clip.create_model("ViT-B-32").eval()
     large = Clip(model, None, None, "ViT-B-32", {})
-    print(f"ViT-B-32, 4 pictures: {share(large, normalize(torch.randn(4, 512), dim=-1), 1, 1, 3):.2f}")
+    print(
+        f"ViT-B-32, 4 pictures: {share(large, normalize(torch.randn(4, 512), dim=-1), 1, 1, 3):.2f}"
+    )
     if "--bf16" in sys.argv:
-        plain, short = (pixel_prototypes(clip, goals[::4], 2, 0, Synthesis(bf16=b), False)[0] for b in (False, True))
-        reach = [(normalize(f @ W, dim=-1) * goals[::4, None]).sum(-1).mean().item() for f in (plain, short)]
+        plain, short = (
+            pixel_prototypes(clip, goals[::4], 2, 0, Synthesis(bf16=b), False)[0]
+            for b in (False, True)
+        )
+        reach = [
+            (normalize(f @ W, dim=-1) * goals[::4, None]).sum(-1).mean().item()
+            for f in (plain, short)
+        ]
         alike = cosine_similarity(plain.mean(1), short.mean(1)).mean().item()
-        print(f"bfloat16: cosine to the text {reach[1]:.4f} (float32 {reach[0]:.4f}); cell means alike to {alike:.4f}")
+        print(
+            f"bfloat16: cosine to the text {reach[1]:.4f} (float32 {reach[0]:.4f}); cell means alike to {alike:.4f}"
+        )
         other = pixel_prototypes(clip, goals[::4], 2, 1, Synthesis(), False)[0]
-        print(f"another seed instead: alike to {cosine_similarity(plain.mean(1), other.mean(1)).mean().item():.4f}")
+        print(
+            f"another seed instead: alike to {cosine_similarity(plain.mean(1), other.mean(1)).mean().item():.4f}"
+        )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from nbclient import NotebookClient
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "helpers"))
 from tiny import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -50,7 +50,9 @@ def test_seconds_and_memory(path: Path, tmp_path: Path, monkeypatch: pytest.Monk
     """With an empty cache: what a learner waits for on the first day."""
     monkeypatch.setenv("CLIP_UNLEARN_CACHE", str(tmp_path))
     notebook = nbformat.read(path, 4)
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}})
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+    )
     start = time.perf_counter()
     with peak_memory() as peak:
         client.execute()

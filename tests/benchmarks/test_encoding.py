@@ -30,7 +30,9 @@ def bare(clip: Clip, root: Path, workers: int) -> torch.Tensor:
     folders = [ImageFolder(domain, clip.preprocess) for domain in sorted(root.iterdir())]
     loader = DataLoader(ConcatDataset(folders), BATCH, num_workers=workers)
     with torch.no_grad():
-        return torch.cat([clip.model.encode_image(pixels.to(clip.device)).cpu() for pixels, _ in loader])
+        return torch.cat(
+            [clip.model.encode_image(pixels.to(clip.device)).cpu() for pixels, _ in loader]
+        )
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -39,13 +41,20 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def compare(clip: Clip, root: Path, workers: int, rounds: int = ROUNDS) -> tuple[ImageSet, float, float]:
+def compare(
+    clip: Clip, root: Path, workers: int, rounds: int = ROUNDS
+) -> tuple[ImageSet, float, float]:
     """Median seconds of ours and of the bare loop, measured in turn; the first round only warms up."""
     images = open_images(root)
     ours, theirs = [], []
     for number in range(rounds + 1):
         both = (
-            (ours, lambda: encode(clip, images, progress=False, cache=False, batch=BATCH, workers=workers)),
+            (
+                ours,
+                lambda: encode(
+                    clip, images, progress=False, cache=False, batch=BATCH, workers=workers
+                ),
+            ),
             (theirs, lambda: bare(clip, root, workers)),
         )
         for times, run in both if number % 2 else reversed(both):
@@ -53,7 +62,9 @@ def compare(clip: Clip, root: Path, workers: int, rounds: int = ROUNDS) -> tuple
     return images, statistics.median(ours[1:]), statistics.median(theirs[1:])
 
 
-def tell(capsys: pytest.CaptureFixture, what: str, workers: int, found: tuple[ImageSet, float, float]) -> None:
+def tell(
+    capsys: pytest.CaptureFixture, what: str, workers: int, found: tuple[ImageSet, float, float]
+) -> None:
     images, ours, theirs = found
     n = len(images)
     line = f"{what}, {workers} workers: {n / ours:.1f} images/s, bare loop {n / theirs:.1f}, ratio {theirs / ours:.3f}"
@@ -71,16 +82,24 @@ def test_throughput_on_the_bundled_images(capsys: pytest.CaptureFixture, workers
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_throughput_of_vit_b_32_shape(capsys: pytest.CaptureFixture, tmp_path: Path, workers: int) -> None:
+def test_throughput_of_vit_b_32_shape(
+    capsys: pytest.CaptureFixture, tmp_path: Path, workers: int
+) -> None:
     """Random weights; 256 JPEGs of 500 x 375, the middle size of ImageNet."""
     rng = torch.Generator().manual_seed(0)
     for i in range(256):
         folder = tmp_path / ("photo", "sketch")[i % 2] / ("cat", "dog")[i // 2 % 2]
         folder.mkdir(parents=True, exist_ok=True)
         small = (torch.rand(15, 20, 3, generator=rng) * 255).to(torch.uint8).numpy()
-        Image.fromarray(small).resize((500, 375), Image.Resampling.BICUBIC).save(folder / f"{i:03d}.jpg", quality=90)
+        Image.fromarray(small).resize((500, 375), Image.Resampling.BICUBIC).save(
+            folder / f"{i:03d}.jpg", quality=90
+        )
     model, _, preprocess = open_clip.create_model_and_transforms("ViT-B-32")
-    clip = replace(load_clip("bundled", device="cpu"), model=model.eval().requires_grad_(False), preprocess=preprocess)
+    clip = replace(
+        load_clip("bundled", device="cpu"),
+        model=model.eval().requires_grad_(False),
+        preprocess=preprocess,
+    )
     tell(capsys, "ViT-B/32 shape", workers, compare(clip, tmp_path, workers, rounds=3))
     with capsys.disabled():
         print(f"its fingerprint, once a run: {seconds(clip.fingerprint):.2f} s")

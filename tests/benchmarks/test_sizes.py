@@ -15,7 +15,9 @@ import pytest
 @pytest.mark.parametrize(("name", "pool"), [("ViT-B-32", 96), ("ViT-L-14", 8)])
 def test_every_stage(name: str, pool: int, capsys: pytest.CaptureFixture) -> None:
     script = Path(__file__).with_name("sizes.py")
-    done = subprocess.run([sys.executable, script, name, str(pool)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, script, name, str(pool)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     with capsys.disabled():
         print(f"\n{name}\n{done.stdout}")

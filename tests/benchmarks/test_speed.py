@@ -29,7 +29,9 @@ def random_prototypes(classes: int, domains: int, m: int, D: int, d: int) -> Pro
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=rng)
 
-    grid = ConceptGrid(tuple(f"class {i}" for i in range(classes)), tuple(f"domain {i}" for i in range(domains)))
+    grid = ConceptGrid(
+        tuple(f"class {i}" for i in range(classes)), tuple(f"domain {i}" for i in range(domains))
+    )
     return Prototypes(
         grid,
         visual=random(classes, domains, m, D),
@@ -73,4 +75,6 @@ def test_synthesis_of_one_cell(benchmark) -> None:
     """8 pixel prototypes of one cell of the bundled model, without the cache."""
     clip = load_clip("bundled")
     grid = ConceptGrid(("dog",), ("sketch",))
-    benchmark.pedantic(synthesize_prototypes, (clip, grid), {"progress": False, "cache": False}, rounds=2)
+    benchmark.pedantic(
+        synthesize_prototypes, (clip, grid), {"progress": False, "cache": False}, rounds=2
+    )

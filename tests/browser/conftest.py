@@ -19,7 +19,14 @@ import nbformat
 import pytest
 from tiny import ROOT
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "msedge",
+)
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -51,7 +58,9 @@ class Lab:
 
     def _ask(self, path: str, method: str) -> list[dict]:
         header = {"Authorization": f"token {self.token}"}
-        with urllib.request.urlopen(urllib.request.Request(f"{self.url}/{path}", None, header, method=method)) as got:
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{self.url}/{path}", None, header, method=method)
+        ) as got:
             return json.loads(got.read() or "[]")
 
 
@@ -81,10 +90,27 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folders = {"CONFIG_DIR": "config", "DATA_DIR": "data", "RUNTIME_DIR": "runtime"}
     environment = os.environ | {f"JUPYTER_{k}": str(home / v) for k, v in folders.items()}
     environment |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings")}
-    environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"), "IPYTHONDIR": str(home / "ipython")}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"]
-    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1"]
-    command += [f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={clean_copy(home / 'notebooks')}"]
+    environment |= {
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "IPYTHONDIR": str(home / "ipython"),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--expose-app-in-browser",
+    ]
+    command += [
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        "--ServerApp.ip=127.0.0.1",
+    ]
+    command += [
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={clean_copy(home / 'notebooks')}",
+    ]
     running = Lab(f"http://127.0.0.1:{port}", token, home / "server.log")
     with running.log.open("w") as log:
         server = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log)
@@ -110,7 +136,9 @@ def _wait_for(running: Lab, server: subprocess.Popen, seconds: float = 60) -> No
 @pytest.fixture(scope="session")
 def browser():
     """Chromium under Playwright; skipped where either is missing."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="no Playwright: pip install -e '.[browser]'")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="no Playwright: pip install -e '.[browser]'"
+    )
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if not found:
         pytest.skip(f"no Chromium: none of {', '.join(NAMES)} on the PATH, and CHROMIUM names none")

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-NOTEBOOKS = ("00_setup_check", "04_forget_everywhere", "05_forget_in_one_domain", "07_choosing_the_strength")
+NOTEBOOKS = (
+    "00_setup_check",
+    "04_forget_everywhere",
+    "05_forget_in_one_domain",
+    "07_choosing_the_strength",
+)
 # What JupyterLab itself says in the console, whatever notebook is open.
 NOISE = (r"favicon",)
 # The notebook as JupyterLab holds it, so that cells scrolled out of sight count as well.
@@ -46,12 +51,16 @@ class Notebook:
 
     def run_all(self, seconds: float = 120) -> list[dict]:
         """Click Run > Run All Cells, wait until each cell has a number; returns the cells with their outputs."""
-        self.page.wait_for_function(f"() => {{ const s = ({CELLS})(); return s && s.idle }}", timeout=60_000)
+        self.page.wait_for_function(
+            f"() => {{ const s = ({CELLS})(); return s && s.idle }}", timeout=60_000
+        )
         self.page.locator("#jp-MainMenu").get_by_text("Run", exact=True).click()
         self.page.locator(".lm-Menu").get_by_text(re.compile("^Run All Cells$")).click()
         done = f"() => {{ const s = ({CELLS})(); return s.idle && s.cells.every(c => c.count) }}"
         failed = f"({CELLS})().cells.some(c => c.outputs.some(o => o.output_type === 'error'))"
-        self.page.wait_for_function(f"() => {failed} || ({done})()", timeout=seconds * 1000, polling=250)
+        self.page.wait_for_function(
+            f"() => {failed} || ({done})()", timeout=seconds * 1000, polling=250
+        )
         return self.cells()
 
     def cells(self) -> list[dict]:
@@ -68,7 +77,10 @@ class Notebook:
         (index, *_) = [
             cell["index"]
             for cell in self.cells()
-            if any("Live panel" in "".join(o.get("data", {}).get("text/plain", "")) for o in cell["outputs"])
+            if any(
+                "Live panel" in "".join(o.get("data", {}).get("text/plain", ""))
+                for o in cell["outputs"]
+            )
         ]
         self.page.evaluate(SCROLL, index)
         return Panel(self.page)
@@ -79,7 +91,11 @@ class Panel:
 
     def __init__(self, page) -> None:
         self.page = page
-        box = page.locator(".jp-OutputArea .widget-vbox").filter(has=page.locator("img.widget-image")).first
+        box = (
+            page.locator(".jp-OutputArea .widget-vbox")
+            .filter(has=page.locator("img.widget-image"))
+            .first
+        )
         self.handle = box.locator(".noUi-handle").first
         self.track = box.locator(".noUi-base").first
         self.image = box.locator("img.widget-image")
@@ -101,11 +117,15 @@ class Panel:
             if all(a != b for a, b in zip(after, before, strict=True)):
                 return self.page.evaluate("() => window.answered - window.released")
             self.page.wait_for_timeout(50)
-        pytest.fail(f"the slider moved and not both of picture and numbers changed: {before} -> {after}")
+        pytest.fail(
+            f"the slider moved and not both of picture and numbers changed: {before} -> {after}"
+        )
 
     def right_is_farther(self) -> bool:
         """Whether the handle stands in the left half of the track."""
-        now, low, high = (float(self.handle.get_attribute(f"aria-value{x}")) for x in ("now", "min", "max"))
+        now, low, high = (
+            float(self.handle.get_attribute(f"aria-value{x}")) for x in ("now", "min", "max")
+        )
         return now - low < high - now
 
     def step(self) -> None:
@@ -129,9 +149,19 @@ def notebook(name: str, lab, browser) -> Iterator[Notebook]:
     """A notebook, open; afterwards the console must be clean and nothing may have been asked of other machines."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     page, complaints, abroad = context.new_page(), [], []
-    page.on("console", lambda m: complaints.append(f"{m.text} ({m.location['url']})") if m.type == "error" else None)
+    page.on(
+        "console",
+        lambda m: (
+            complaints.append(f"{m.text} ({m.location['url']})") if m.type == "error" else None
+        ),
+    )
     page.on("pageerror", lambda e: complaints.append(str(e)))
-    page.on("request", lambda r: abroad.append(r.url) if not r.url.startswith((lab.url, "blob:", "data:")) else None)
+    page.on(
+        "request",
+        lambda r: (
+            abroad.append(r.url) if not r.url.startswith((lab.url, "blob:", "data:")) else None
+        ),
+    )
     try:
         page.goto(lab.page(f"{name}.ipynb"))
         yield Notebook(page, name)
@@ -154,4 +184,6 @@ def test_every_cell_runs_and_the_slider_answers(notebook: Notebook) -> None:
     milliseconds = [panel.answer(panel.step) for _ in range(3)]
     milliseconds.append(panel.answer(panel.drag))
     notebook.shot("moved")
-    print(f"\n{notebook.name}: key, key, key, mouse answered in {', '.join(f'{m:.0f}' for m in milliseconds)} ms")
+    print(
+        f"\n{notebook.name}: key, key, key, mouse answered in {', '.join(f'{m:.0f}' for m in milliseconds)} ms"
+    )

@@ -17,7 +17,14 @@ from PIL import Image
 from tiny import picture, write_images
 from torch.nn.functional import normalize
 
-from clip_unlearn import ConceptGrid, ForgetRequest, fit_edit, load_clip, open_images, synthesize_prototypes
+from clip_unlearn import (
+    ConceptGrid,
+    ForgetRequest,
+    fit_edit,
+    load_clip,
+    open_images,
+    synthesize_prototypes,
+)
 from clip_unlearn.cli import main
 from clip_unlearn.cli.options import Names, Points
 
@@ -72,32 +79,51 @@ def refused(result, out: Path, *words: str) -> None:
         (["--classes", "dog", "--images", "no/such/folder"], ["no/such/folder"]),
         (["--classes", "dog", "--model", "no-such-model"], ["no-such-model", "list_models"]),
         (["--classes", "dog", "--model", "ViT-B-32"], ["--pretrained", "openai"]),
-        (["--classes", "dog", "--model", "ViT-B-32", "--pretrained", "nobody"], ["nobody", "openai"]),
+        (
+            ["--classes", "dog", "--model", "ViT-B-32", "--pretrained", "nobody"],
+            ["nobody", "openai"],
+        ),
     ],
 )
-def test_a_bad_request_is_named_and_leaves_nothing(arguments: list[str], words: list[str], out: Path) -> None:
+def test_a_bad_request_is_named_and_leaves_nothing(
+    arguments: list[str], words: list[str], out: Path
+) -> None:
     refused(run("report", *arguments, "--out", out), out, *words)
 
 
 def test_an_empty_image_folder_is_named(tmp_path: Path, out: Path) -> None:
     (tmp_path / "empty").mkdir()
-    refused(run("report", "--classes", "dog", "--images", tmp_path / "empty", "--out", out), out, "empty", "<domain>")
+    refused(
+        run("report", "--classes", "dog", "--images", tmp_path / "empty", "--out", out),
+        out,
+        "empty",
+        "<domain>",
+    )
 
 
 def test_a_class_folder_without_images_is_named(images: Path, out: Path) -> None:
     (images / "photo" / "fox").mkdir()
-    refused(run("report", "--classes", "dog", "--images", images, "--out", out), out, "fox", "no images")
+    refused(
+        run("report", "--classes", "dog", "--images", images, "--out", out), out, "fox", "no images"
+    )
 
 
 def test_an_unreadable_image_is_named(images: Path, out: Path) -> None:
     (images / "photo" / "dog" / "broken.png").write_bytes(b"not an image")
-    refused(run("report", "--classes", "dog", "--images", images, "--out", out), out, "broken.png", "--skip-unreadable")
+    refused(
+        run("report", "--classes", "dog", "--images", images, "--out", out),
+        out,
+        "broken.png",
+        "--skip-unreadable",
+    )
 
 
 def test_a_model_folder_without_a_config_is_named(tmp_path: Path, out: Path) -> None:
     (tmp_path / "model").mkdir()
     refused(
-        run("report", "--classes", "dog", "--model", tmp_path / "model", "--out", out), out, "open_clip_config.json"
+        run("report", "--classes", "dog", "--model", tmp_path / "model", "--out", out),
+        out,
+        "open_clip_config.json",
     )
 
 
@@ -135,13 +161,27 @@ def test_a_single_class_cannot_be_forgotten(images: Path, out: Path) -> None:
     shutil.rmtree(images / "photo" / "cat")
     shutil.rmtree(images / "art_painting" / "cat")
     refused(
-        run("report", "--classes", "dog", "--domains", "photo", "--images", images, "--out", out), out, "at least two"
+        run("report", "--classes", "dog", "--domains", "photo", "--images", images, "--out", out),
+        out,
+        "at least two",
     )
 
 
 def test_a_cell_with_no_readable_image_is_named(images: Path, out: Path) -> None:
     (images / "photo" / "dog" / "0.png").write_bytes(b"not an image")
-    request = ("report", "--classes", "dog", "--domains", "photo", "--images", images, "--per-cell", "1", "--out", out)
+    request = (
+        "report",
+        "--classes",
+        "dog",
+        "--domains",
+        "photo",
+        "--images",
+        images,
+        "--per-cell",
+        "1",
+        "--out",
+        out,
+    )
     refused(run(*request, "--skip-unreadable"), out, "no readable image", "dog in photo")
 
 
@@ -156,7 +196,9 @@ def test_help_lists_every_command_and_each_explains_itself() -> None:
         assert result.exit_code == 0 and f"clip-unlearn {name} " in result.output, "an example"
         command = main.commands[name]
         explained = [o for o in command.params if isinstance(o, click.Option) and not o.hidden]
-        assert all(o.help for o in explained) and all(o.opts[-1] in result.output for o in explained)
+        assert all(o.help for o in explained) and all(
+            o.opts[-1] in result.output for o in explained
+        )
 
 
 # ---- names
@@ -172,7 +214,9 @@ def test_help_lists_every_command_and_each_explains_itself() -> None:
         ("犬,café", ["犬", "café"]),
     ],
 )
-def test_names_are_separated_by_commas_that_no_backslash_keeps(typed: str, names: list[str]) -> None:
+def test_names_are_separated_by_commas_that_no_backslash_keeps(
+    typed: str, names: list[str]
+) -> None:
     assert Names().convert(typed, None, None) == names
 
 
@@ -182,11 +226,25 @@ def test_points_of_a_sweep_join_names_by_plus() -> None:
 
 
 def test_a_class_with_a_comma_is_forgotten_by_its_name(clip_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "g.yaml").write_text('classes: ["cup, saucer", cup, 犬]\ndomains: [photo, sketch]\n', encoding="utf-8")
-    shared = ("--model", clip_folder, "--grid", tmp_path / "g.yaml", "--per-cell", "1", "--out", tmp_path / "out")
+    (tmp_path / "g.yaml").write_text(
+        'classes: ["cup, saucer", cup, 犬]\ndomains: [photo, sketch]\n', encoding="utf-8"
+    )
+    shared = (
+        "--model",
+        clip_folder,
+        "--grid",
+        tmp_path / "g.yaml",
+        "--per-cell",
+        "1",
+        "--out",
+        tmp_path / "out",
+    )
     result = run("forget", "--classes", r"cup\, saucer,犬", *shared)
     assert result.exit_code == 0, result.output
-    assert json.loads((tmp_path / "out" / "edit.json").read_text())["classes"] == ["cup, saucer", "犬"]
+    assert json.loads((tmp_path / "out" / "edit.json").read_text())["classes"] == [
+        "cup, saucer",
+        "犬",
+    ]
 
 
 # ---- forget, apply, evaluate
@@ -210,7 +268,9 @@ def test_forget_needs_names_alone_and_changes_the_projection_alone(
     assert [k for k, v in edited.items() if not torch.equal(v, base[k])] == ["visual.proj"]
     clip = load_clip(clip_folder, device="cpu")
     edit = fit_edit(
-        synthesize_prototypes(clip, ConceptGrid(["cat", "dog", "house"], ["photo", "sketch"]), 2, progress=False),
+        synthesize_prototypes(
+            clip, ConceptGrid(["cat", "dog", "house"], ["photo", "sketch"]), 2, progress=False
+        ),
         ForgetRequest(["dog"], ["sketch"]),
     )
     torch.testing.assert_close(edited["visual.proj"], edit.weight(clip.heads["visual"].weight, 0.7))
@@ -221,12 +281,20 @@ def test_an_edit_alone_is_applied_later_and_gives_the_same_clip(
 ) -> None:
     edit, one, two = (tmp_path / name for name in ("dogless.safetensors", "one", "two"))
     base = ("--model", clip_folder)
-    result = run("forget", *base, "--images", skeleton, "--classes", "dog", "--edit", edit, "--out", one)
+    result = run(
+        "forget", *base, "--images", skeleton, "--classes", "dog", "--edit", edit, "--out", one
+    )
     assert result.exit_code == 0 and edit.stat().st_size < 1e6, result.output
     result = run("apply", edit, *base, "--out", two)
-    assert result.exit_code == 0 and f"applied  {edit}: dog in all domains" in result.output, result.output
+    assert result.exit_code == 0 and f"applied  {edit}: dog in all domains" in result.output, (
+        result.output
+    )
     assert load_clip(one, device="cpu").fingerprint() == load_clip(two, device="cpu").fingerprint()
-    refused(run("apply", edit, "--model", two, "--out", tmp_path / "x" / "y"), tmp_path / "x", "fitted on a CLIP")
+    refused(
+        run("apply", edit, "--model", two, "--out", tmp_path / "x" / "y"),
+        tmp_path / "x",
+        "fitted on a CLIP",
+    )
 
 
 @pytest.mark.parametrize(
@@ -236,20 +304,33 @@ def test_an_edit_alone_is_applied_later_and_gives_the_same_clip(
         (("--classes", "dgo"), ["dgo", 'mean "dog"']),
         (("--classes", "dog", "--images", "none"), ["no image folder none"]),
         (("--classes", "dog", "--grid", "none.yaml"), ["no prompts file none.yaml"]),
-        (("--classes", "dog", "--grid", "g.yaml", "--prompts", "imagenet"), ["--grid g.yaml", "leave out"]),
-        (("--classes", "dog", "--model", "m"), ["which classes and domains does m know", "--images", "--grid"]),
+        (
+            ("--classes", "dog", "--grid", "g.yaml", "--prompts", "imagenet"),
+            ["--grid g.yaml", "leave out"],
+        ),
+        (
+            ("--classes", "dog", "--model", "m"),
+            ["which classes and domains does m know", "--images", "--grid"],
+        ),
         (("--classes", "dog", "--method", "redirect"), ["redirect", "whole domains"]),
         (("--classes", "dog", "--method", "magic"), ["magic", "oblique"]),
         (("--classes", "dog", "--strength", "2"), ["strength is 2.0"]),
         (("--classes", "dog", "--precision", "int8"), ["int8", "bf16"]),
-        (("--classes", "dog", "--edit", "no/such/folder/e.safetensors"), ["no folder", "e.safetensors"]),
+        (
+            ("--classes", "dog", "--edit", "no/such/folder/e.safetensors"),
+            ["no folder", "e.safetensors"],
+        ),
     ],
 )
-def test_a_bad_forget_is_named_and_leaves_nothing(options: tuple[str, ...], words: list[str], out: Path) -> None:
+def test_a_bad_forget_is_named_and_leaves_nothing(
+    options: tuple[str, ...], words: list[str], out: Path
+) -> None:
     refused(run("forget", *options, "--out", out), out, *words)
 
 
-def test_forget_needs_a_place_to_save_and_spares_other_files(out: Path, clip_folder: Path, skeleton: Path) -> None:
+def test_forget_needs_a_place_to_save_and_spares_other_files(
+    out: Path, clip_folder: Path, skeleton: Path
+) -> None:
     result = run("forget", "--classes", "dog")
     assert result.exit_code == 2 and "nowhere to save" in result.output
     out.mkdir()
@@ -258,7 +339,17 @@ def test_forget_needs_a_place_to_save_and_spares_other_files(out: Path, clip_fol
     assert result.exit_code == 2 and "holds other files" in result.output
     assert [p.name for p in out.iterdir()] == ["thesis.tex"]
     edited = out.with_name("edited")
-    forget = ("forget", "--classes", "dog", "--images", skeleton, "--per-cell", "1", "--out", edited)
+    forget = (
+        "forget",
+        "--classes",
+        "dog",
+        "--images",
+        skeleton,
+        "--per-cell",
+        "1",
+        "--out",
+        edited,
+    )
     assert run(*forget, "--model", clip_folder).exit_code == 0
     result = run(*forget, "--model", edited)
     assert result.exit_code == 2 and "is the model itself" in result.output
@@ -270,13 +361,29 @@ def test_evaluate_agrees_with_the_model_and_tells_what_was_forgotten(
     """The oracle is plain open_clip on the same images, with the test templates."""
     out = tmp_path / "out"
     request = ("--classes", "dog", "--domains", "sketch", "--per-cell", "1")
-    assert run("forget", "--model", clip_folder, "--images", folder, *request, "--out", out).exit_code == 0
-    result = run("evaluate", "--model", out, "--images", folder, "--csv", tmp_path / "c.csv", "--json", tmp_path / "n")
+    assert (
+        run("forget", "--model", clip_folder, "--images", folder, *request, "--out", out).exit_code
+        == 0
+    )
+    result = run(
+        "evaluate",
+        "--model",
+        out,
+        "--images",
+        folder,
+        "--csv",
+        tmp_path / "c.csv",
+        "--json",
+        tmp_path / "n",
+    )
     assert result.exit_code == 0 and "forgotten: dog in sketch" in result.output, result.output
     model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{out}")
     tokenizer, images = open_clip.get_tokenizer(f"local-dir:{out}"), open_images(folder)
     with torch.no_grad():
-        texts = [model.eval().encode_text(tokenizer([f"a photo of a {c}", f"a {c}"])) for c in images.classes]
+        texts = [
+            model.eval().encode_text(tokenizer([f"a photo of a {c}", f"a {c}"]))
+            for c in images.classes
+        ]
         weights = normalize(torch.stack([normalize(t, dim=-1).mean(0) for t in texts]), dim=-1)
         pixels = torch.stack([preprocess(Image.open(p).convert("RGB")) for p in images.paths])
         right = (model.encode_image(pixels) @ weights.T).argmax(1).eq(images.class_of)
@@ -284,19 +391,29 @@ def test_evaluate_agrees_with_the_model_and_tells_what_was_forgotten(
     assert numbers["groups"]["all"]["accuracy"] == pytest.approx(right.float().mean().item())
     assert numbers["groups"]["forget"]["n"] == 2 and numbers["groups"]["retained"]["n"] == 14
     rows = pd.read_csv(tmp_path / "c.csv")
-    assert len(rows) == 9 and rows["n"].sum() == 16 and rows.loc[rows["forget"], "class"].tolist() == ["dog"]
+    assert (
+        len(rows) == 9
+        and rows["n"].sum() == 16
+        and rows.loc[rows["forget"], "class"].tolist() == ["dog"]
+    )
     cell = rows[(rows["class"] == "house") & (rows["domain"] == "photo")].iloc[0]
-    mine = (images.class_of == images.classes.index("house")) & (images.domain_of == images.domains.index("photo"))
+    mine = (images.class_of == images.classes.index("house")) & (
+        images.domain_of == images.domains.index("photo")
+    )
     assert cell["accuracy"] == pytest.approx(right[mine].float().mean().item())
     (empty,) = [c for c in numbers["cells"] if c["n"] == 0]
     assert (empty["class"], empty["domain"], empty["accuracy"]) == ("cat", "art painting", None)
 
 
-def test_evaluate_says_why_there_are_no_groups(clip_folder: Path, folder: Path, tmp_path: Path, skeleton: Path) -> None:
+def test_evaluate_says_why_there_are_no_groups(
+    clip_folder: Path, folder: Path, tmp_path: Path, skeleton: Path
+) -> None:
     result = run("evaluate", "--model", clip_folder, "--images", folder)
     assert result.exit_code == 0 and "no edit.json" in result.output
     shutil.copytree(clip_folder, tmp_path / "edited")
-    (tmp_path / "edited" / "edit.json").write_text(json.dumps({"classes": ["zebra"], "domains": None}))
+    (tmp_path / "edited" / "edit.json").write_text(
+        json.dumps({"classes": ["zebra"], "domains": None})
+    )
     result = run("evaluate", "--model", tmp_path / "edited", "--images", folder)
     assert result.exit_code == 0 and 'unknown class "zebra"' in result.output
     (tmp_path / "edited" / "edit.json").write_text("[]")
@@ -336,7 +453,9 @@ def test_a_limit_takes_so_many_of_each_cell_by_its_seed(clip_folder: Path, tmp_p
     assert measured()["groups"]["all"]["n"] == 40
 
 
-def test_folder_pairs_and_names_of_ids_and_prompts_reach_the_measurement(clip_folder: Path, tmp_path: Path) -> None:
+def test_folder_pairs_and_names_of_ids_and_prompts_reach_the_measurement(
+    clip_folder: Path, tmp_path: Path
+) -> None:
     for place in ("in/n01440764", "in/n02012849", "sk/n01440764"):
         (tmp_path / place).mkdir(parents=True)
         picture(1).save(tmp_path / place / "0.JPEG")

@@ -158,10 +158,15 @@ def edited(w: World, factors: tuple[Tensor, Tensor], strength: float = 1.0) -> T
     return w.visual[:, :, 0] @ (w.W + strength * A @ B)
 
 
-@pytest.mark.parametrize("mask", [CELLS, mask_of((1, 0), (1, 2))], ids=["one-domain", "two-domains"])
-def test_at_beta_one_a_forgotten_cell_falls_back_to_the_others_and_the_same_class_stays(mask: Tensor) -> None:
+@pytest.mark.parametrize(
+    "mask", [CELLS, mask_of((1, 0), (1, 2))], ids=["one-domain", "two-domains"]
+)
+def test_at_beta_one_a_forgotten_cell_falls_back_to_the_others_and_the_same_class_stays(
+    mask: Tensor,
+) -> None:
     w = world()
-    # Prototypes are unit vectors in the edit; the images of this world are not, so hand over what they reach.
+    # Prototypes are unit vectors in the edit; the images of this world are not, so hand over what
+    # they reach.
     factors = cal.calibrated(w.W, w.text, w.class_text, w.visual, mask, w.image, beta=1.0)
     image = cal.mean_embeddings(w.W, w.visual)
     calibration = cal.calibrate(w.text, image, w.image)
@@ -206,7 +211,9 @@ def test_redirect_pulls_a_domain_to_the_farthest_class_and_leaves_the_rest() -> 
     assert scores[:, :2].argmax(-1).equal(before.argmax(-1))
 
 
-@pytest.mark.parametrize("mask", [CELLS, mask_of((1, 0), (1, 1), (1, 2))], ids=["one-cell", "class"])
+@pytest.mark.parametrize(
+    "mask", [CELLS, mask_of((1, 0), (1, 1), (1, 2))], ids=["one-cell", "class"]
+)
 def test_redirect_refuses_anything_but_whole_domains(mask: Tensor) -> None:
     w = world()
     with pytest.raises(ValueError, match="whole domains"):
@@ -228,6 +235,9 @@ def test_what_pictures_reach_decides_how_much_is_removed() -> None:
     w = world()
     weak, strong = (
         cal.calibrated(w.W, w.text, w.class_text, w.visual, CELLS, x)[0].norm()
-        for x in (w.image, w.image + 0.3 * normalize(cal.class_leads(w.class_text), dim=-1)[:, None])
+        for x in (
+            w.image,
+            w.image + 0.3 * normalize(cal.class_leads(w.class_text), dim=-1)[:, None],
+        )
     )
     assert strong > 1.5 * weak

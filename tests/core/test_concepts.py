@@ -18,12 +18,18 @@ GRID = ConceptGrid(["cat", "dog", "palm_tree"], ["art_painting", "sketch"])
         (ForgetRequest(["dog"]), "global", [[0, 0], [1, 1], [0, 0]]),
         (ForgetRequest(["cat", "dog"]), "global", [[1, 1], [1, 1], [0, 0]]),
         (ForgetRequest(["dog"], ["sketch"]), "domain-specific", [[0, 0], [0, 1], [0, 0]]),
-        (ForgetRequest(["dog", "cat"], ["art painting"]), "domain-specific", [[1, 0], [1, 0], [0, 0]]),
+        (
+            ForgetRequest(["dog", "cat"], ["art painting"]),
+            "domain-specific",
+            [[1, 0], [1, 0], [0, 0]],
+        ),
         (ForgetRequest(None, ["sketch"]), "whole-domain", [[0, 1], [0, 1], [0, 1]]),
     ],
     ids=str,
 )
-def test_a_paradigm_is_a_mask(request_: ForgetRequest, paradigm: str, mask: list[list[int]]) -> None:
+def test_a_paradigm_is_a_mask(
+    request_: ForgetRequest, paradigm: str, mask: list[list[int]]
+) -> None:
     assert request_.paradigm == paradigm
     assert torch.equal(request_.mask(GRID), torch.tensor(mask, dtype=torch.bool))
 
@@ -31,20 +37,31 @@ def test_a_paradigm_is_a_mask(request_: ForgetRequest, paradigm: str, mask: list
 @pytest.mark.parametrize("spelling", ["palm_tree", "palm tree", "Palm-Tree", "  PALM  tree "])
 def test_folder_spelling_and_capitals_do_not_matter(spelling: str) -> None:
     assert GRID.class_index(spelling) == 2
-    assert ForgetRequest([spelling], ["Art_Painting"]).on(GRID) == ForgetRequest(["palm tree"], ["art painting"])
+    assert ForgetRequest([spelling], ["Art_Painting"]).on(GRID) == ForgetRequest(
+        ["palm tree"], ["art painting"]
+    )
 
 
 def test_names_are_words() -> None:
-    assert GRID.classes == ("cat", "dog", "palm tree") and GRID.domains == ("art painting", "sketch")
+    assert GRID.classes == ("cat", "dog", "palm tree") and GRID.domains == (
+        "art painting",
+        "sketch",
+    )
     assert words("art_painting") == words("art painting") == "art painting"
 
 
 def test_an_unknown_name_names_the_nearest_and_lists_all() -> None:
-    with pytest.raises(UnknownNameError, match=r'unknown class "dgo"\. Did you mean "dog"\?.*cat, dog, palm tree'):
+    with pytest.raises(
+        UnknownNameError, match=r'unknown class "dgo"\. Did you mean "dog"\?.*cat, dog, palm tree'
+    ):
         ForgetRequest(["dgo"]).mask(GRID)
-    with pytest.raises(UnknownNameError, match=r'unknown domain "sketsh"\. Did you mean "sketch"\?'):
+    with pytest.raises(
+        UnknownNameError, match=r'unknown domain "sketsh"\. Did you mean "sketch"\?'
+    ):
         ForgetRequest(["dog"], ["sketsh"]).mask(GRID)
-    with pytest.raises(UnknownNameError, match=r'unknown class "xyzzy"\. The class names are') as caught:
+    with pytest.raises(
+        UnknownNameError, match=r'unknown class "xyzzy"\. The class names are'
+    ) as caught:
         GRID.class_index("xyzzy")
     assert "Did you mean" not in str(caught.value)
 
@@ -84,11 +101,15 @@ def test_a_request_reads_as_a_phrase() -> None:
     assert str(ForgetRequest(["dog", "cat"], ["sketch"])) == "dog, cat in sketch"
 
 
-@pytest.mark.parametrize(("paradigm", "count"), [("global", 3), ("domain-specific", 6), ("whole-domain", 2)])
+@pytest.mark.parametrize(
+    ("paradigm", "count"), [("global", 3), ("domain-specific", 6), ("whole-domain", 2)]
+)
 def test_all_requests_cover_the_grid_once_each(paradigm: str, count: int) -> None:
     requests = all_requests(GRID, paradigm)
     assert len(requests) == count and {r.paradigm for r in requests} == {paradigm}
-    assert torch.equal(sum(r.mask(GRID).int() for r in requests), torch.ones(GRID.shape, dtype=torch.int))
+    assert torch.equal(
+        sum(r.mask(GRID).int() for r in requests), torch.ones(GRID.shape, dtype=torch.int)
+    )
 
 
 def test_all_requests_of_an_unknown_paradigm_are_an_error() -> None:
@@ -108,8 +129,14 @@ def test_all_requests_of_an_unknown_paradigm_are_an_error() -> None:
         ({"classes": ["dog", "Dog"]}, "`classes` has the same name twice"),
         ({"domains": ["art_painting", "art painting"]}, "`domains` has the same name twice"),
         ({"class_templates": []}, "`class_templates` is empty"),
-        ({"class_templates": ["a photo"]}, r'template "a photo" in `class_templates` has no \{class\}'),
-        ({"cell_templates": ["a {class}"]}, r'template "a \{class\}" in `cell_templates` has no \{domain\}'),
+        (
+            {"class_templates": ["a photo"]},
+            r'template "a photo" in `class_templates` has no \{class\}',
+        ),
+        (
+            {"cell_templates": ["a {class}"]},
+            r'template "a \{class\}" in `cell_templates` has no \{domain\}',
+        ),
         ({"cell_templates": ["a {domain}"]}, r"has no \{class\}"),
     ],
 )
@@ -120,7 +147,9 @@ def test_a_grid_that_makes_no_sense_is_an_error(arguments: dict, message: str) -
 
 def test_cell_prompts_are_templates_times_domain_words() -> None:
     templates = ["{domain}: {class}", "{class}/{domain}"]
-    grid = ConceptGrid(["dog"], ["sketch"], cell_templates=templates, domain_words={"sketch": ["A", "B"]})
+    grid = ConceptGrid(
+        ["dog"], ["sketch"], cell_templates=templates, domain_words={"sketch": ["A", "B"]}
+    )
     assert grid.cell_prompts("dog", "sketch") == ["A: dog", "B: dog", "dog/A", "dog/B"]
 
 
@@ -151,7 +180,12 @@ def test_test_prompts_are_the_customary_ones() -> None:
 
 def test_paraphrases_share_no_prompt_with_what_built_the_prototypes_or_what_classifies() -> None:
     grid = ConceptGrid(tuple(BUNDLED_SYNONYMS), ["photo", "sketch"], synonyms=BUNDLED_SYNONYMS)
-    built = {p for c in grid.classes for d in grid.domains for p in grid.cell_prompts(c, d) + grid.class_prompts(c)}
+    built = {
+        p
+        for c in grid.classes
+        for d in grid.domains
+        for p in grid.cell_prompts(c, d) + grid.class_prompts(c)
+    }
     used = built | {p for row in grid.test_prompts() for p in row}
     for name, row in zip(grid.classes, grid.paraphrase_prompts(), strict=True):
         assert len(row) == len(PARAPHRASE_TEMPLATES) * len(BUNDLED_SYNONYMS[name])

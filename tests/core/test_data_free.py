@@ -11,8 +11,8 @@ from pathlib import Path
 import PIL.Image
 import pytest
 import torch
+from data_free import FORBIDDEN_NAMES, FORBIDDEN_TYPES, types_in
 from tiny import PAIRS, REQUESTS
-from torch.utils.data import DataLoader
 
 import clip_unlearn
 from clip_unlearn import (
@@ -20,41 +20,43 @@ from clip_unlearn import (
     ConceptGrid,
     Prototypes,
     Synthesis,
-    calibrated,
-    datasets,
     fit_edit,
-    forget,
-    layouts,
-    nullspace,
-    synthesis,
     synthesize_prototypes,
-    unlearn,
 )
+from clip_unlearn.core import calibrated, edit, nullspace, synthesis, variants
 from clip_unlearn.core import prototypes as prototypes_module
+from clip_unlearn.images import datasets, layouts
 
 PACKAGE = Path(clip_unlearn.__file__).parent
 
 
 def public(module: object) -> list[Callable]:
     functions = inspect.getmembers(module, inspect.isfunction)
-    return [f for name, f in functions if f.__module__ == module.__name__ and not name.startswith("_")]
+    return [
+        f for name, f in functions if f.__module__ == module.__name__ and not name.startswith("_")
+    ]
 
 
-PATH = [f for module in (nullspace, calibrated, prototypes_module, synthesis, unlearn, forget) for f in public(module)]
-FORBIDDEN_NAMES = {"images", "image", "labels", "label", "pixels", "paths", "path", "dataset", "task", "root", "loader"}
-FORBIDDEN_TYPES = (datasets.ImageSet, datasets.Features, PIL.Image.Image, torch.utils.data.Dataset, DataLoader)
-
-
-def types_in(hint: object) -> list[object]:
-    return [hint, *(t for part in typing.get_args(hint) for t in types_in(part))]
+PATH = [
+    f
+    for module in (nullspace, calibrated, variants, prototypes_module, synthesis, edit)
+    for f in public(module)
+]
 
 
 def test_the_path_holds_what_it_should() -> None:
-    edits = {nullspace.null_space, calibrated.calibrated, calibrated.calibrated_prompts, calibrated.redirect}
+    edits = {
+        nullspace.null_space,
+        calibrated.calibrated,
+        calibrated.calibrated_prompts,
+        calibrated.redirect,
+    }
     assert {fit_edit, synthesize_prototypes} | edits <= set(PATH)
 
 
-@pytest.mark.parametrize("function", PATH, ids=lambda f: f"{f.__module__.split('.')[-1]}.{f.__name__}")
+@pytest.mark.parametrize(
+    "function", PATH, ids=lambda f: f"{f.__module__.split('.')[-1]}.{f.__name__}"
+)
 def test_no_function_from_request_to_edit_takes_images_or_labels(function: Callable) -> None:
     parameters = inspect.signature(function).parameters
     assert not FORBIDDEN_NAMES & parameters.keys()
@@ -70,19 +72,26 @@ def test_prototypes_hold_no_images_or_labels() -> None:
 
 
 def imports_of(module: str) -> set[str]:
-    """The package's own modules that a module imports, anywhere in it."""
-    tree = ast.parse((PACKAGE / f"{module}.py").read_text())
-    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level]
-    return {n.module for n in nodes if n.module} | {a.name for n in nodes if not n.module for a in n.names}
+    """The package's own modules, as "room.module", that a module imports anywhere in it."""
+    room, _, _ = module.partition(".")
+    tree = ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text())
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            home = room if node.level == 1 else ""
+            base = ".".join(part for part in (home, node.module) if part)
+            whole_room = "." not in base
+            found |= {f"{base}.{a.name}" for a in node.names} if whole_room else {base}
+    return found
 
 
 def test_nothing_on_the_path_can_reach_the_module_that_opens_images() -> None:
-    reached, new = set(), {"unlearn", "forget"}
+    reached, new = set(), {"core.edit"}
     while new:
         reached |= new
         new = {m for name in new for m in imports_of(name)} - reached
-    assert {"nullspace", "prototypes", "synthesis", "models", "concepts"} <= reached
-    assert not reached & {"datasets", "layouts", "encoding", "evaluate", "analysis", "survey", "report"}
+    assert {"core.nullspace", "core.prototypes", "core.synthesis", "core.concepts"} <= reached
+    assert not {m for m in reached if m.startswith(("images.", "measure.", "report."))}
 
 
 @pytest.mark.parametrize("kind", ["blend", "pixel", "latent"])
@@ -106,6 +115,8 @@ def test_synthesis_and_fit_run_where_no_image_can_be_opened(
     ):
         monkeypatch.setattr(owner, name, forbid)
     how = Synthesis(steps=1)
-    p = synthesize_prototypes(clip, grid, per_cell=1, kind=kind, how=how, progress=False, cache=False)
+    p = synthesize_prototypes(
+        clip, grid, per_cell=1, kind=kind, how=how, progress=False, cache=False
+    )
     edit = fit_edit(p, REQUESTS[paradigm], method)
     assert edit.weight(p.W, 1.0).isfinite().all() and not torch.equal(edit.weight(p.W, 1.0), p.W)

@@ -59,24 +59,32 @@ def embeddings(model: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("strength", [0, 0.0, -0.0])
-def test_strength_zero_returns_the_weight_itself(edit: ProjectionEdit, prototypes: Prototypes, strength: float) -> None:
+def test_strength_zero_returns_the_weight_itself(
+    edit: ProjectionEdit, prototypes: Prototypes, strength: float
+) -> None:
     assert edit.weight(prototypes.W, strength) is prototypes.W
     assert edit.weight(prototypes.W_text, strength, "text") is prototypes.W_text
 
 
-def test_a_tower_that_is_not_edited_keeps_its_weight_at_every_strength(prototypes: Prototypes) -> None:
+def test_a_tower_that_is_not_edited_keeps_its_weight_at_every_strength(
+    prototypes: Prototypes,
+) -> None:
     edit = fit_edit(prototypes, REQUESTS["global"], towers="visual")
     assert edit.weight(prototypes.W_text, 1.0, "text") is prototypes.W_text
     assert edit.rank("text") == 0 < edit.rank("visual")
 
 
 @pytest.mark.parametrize(("paradigm", "method"), PAIRS)
-def test_weight_is_linear_in_the_strength(prototypes: Prototypes, paradigm: str, method: str | None) -> None:
+def test_weight_is_linear_in_the_strength(
+    prototypes: Prototypes, paradigm: str, method: str | None
+) -> None:
     edit, W = fit_edit(prototypes, REQUESTS[paradigm], method), prototypes.W
     delta = edit.weight(W, 1.0) - W
     assert delta.norm() > 1e-4
     for strength in (0.25, 0.5, 0.9):
-        torch.testing.assert_close(edit.weight(W, strength), W + strength * delta, atol=1e-6, rtol=0)
+        torch.testing.assert_close(
+            edit.weight(W, strength), W + strength * delta, atol=1e-6, rtol=0
+        )
 
 
 def test_weight_is_pure(edit: ProjectionEdit, prototypes: Prototypes) -> None:
@@ -115,7 +123,9 @@ def test_applied_is_the_edited_weight(clip: Clip, prototypes: Prototypes) -> Non
     x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad(), edit.applied(clip, 0.6):
         inside = clip.model.encode_image(x)
-    torch.testing.assert_close(inside, clip.image_features(x) @ edit.weight(prototypes.W, 0.6), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        inside, clip.image_features(x) @ edit.weight(prototypes.W, 0.6), atol=1e-5, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.37, 1.0])
@@ -133,7 +143,9 @@ def test_applied_restores_after_an_exception(edit: ProjectionEdit, clip: Clip) -
     assert same(before, state(clip))
 
 
-def test_applied_restores_half_precision_bit_for_bit(make_folder: Callable[..., Path], edit: ProjectionEdit) -> None:
+def test_applied_restores_half_precision_bit_for_bit(
+    make_folder: Callable[..., Path], edit: ProjectionEdit
+) -> None:
     clip = load_clip(make_folder(), device="cpu")
     clip.model.half()
     before = state(clip)
@@ -153,8 +165,12 @@ def test_applied_edits_nest(clip: Clip, prototypes: Prototypes) -> None:
     assert same(before, state(clip))
 
 
-@pytest.mark.parametrize("kind", ["timm-linear", "timm-mlp", "timm-linear-bias", "modified-resnet", "text-bias"])
-def test_every_kind_of_tower_is_edited_and_restored(clips: Callable[[str], Clip], grid: ConceptGrid, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["timm-linear", "timm-mlp", "timm-linear-bias", "modified-resnet", "text-bias"]
+)
+def test_every_kind_of_tower_is_edited_and_restored(
+    clips: Callable[[str], Clip], grid: ConceptGrid, kind: str
+) -> None:
     clip = clips(kind)
     how = Synthesis(steps=1)
     p = synthesize_prototypes(clip, grid, per_cell=1, how=how, progress=False, cache=False)
@@ -199,9 +215,13 @@ def test_a_domain_whose_classes_are_all_named_is_a_whole_domain(prototypes: Prot
 
 
 def test_settings_reach_the_method(prototypes: Prototypes) -> None:
-    one, two = (fit_edit(prototypes, REQUESTS["global"], "retain-aware", beta=beta) for beta in (1.0, 2.0))
+    one, two = (
+        fit_edit(prototypes, REQUESTS["global"], "retain-aware", beta=beta) for beta in (1.0, 2.0)
+    )
     W = prototypes.W
-    torch.testing.assert_close(two.weight(W, 1.0) - W, 2 * (one.weight(W, 1.0) - W), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        two.weight(W, 1.0) - W, 2 * (one.weight(W, 1.0) - W), atol=1e-5, rtol=1e-4
+    )
 
 
 def test_of_pictures_the_text_side_knows_only_how_far_they_reach(prototypes: Prototypes) -> None:
@@ -212,7 +232,9 @@ def test_of_pictures_the_text_side_knows_only_how_far_they_reach(prototypes: Pro
         for p in (prototypes, other, replace(prototypes, reached=nearer))
     )
     assert torch.equal(one, two)
-    torch.testing.assert_close(half, one)  # both the lead and what a step takes of it are half as long
+    torch.testing.assert_close(
+        half, one
+    )  # both the lead and what a step takes of it are half as long
 
 
 def test_names_with_the_same_words_are_refused_and_not_fitted(prototypes: Prototypes) -> None:
@@ -227,7 +249,9 @@ def test_names_with_the_same_words_are_refused_and_not_fitted(prototypes: Protot
         visual=p.visual[:, :2],
         reached=p.reached[:, :2],
     )
-    with pytest.raises(InputError, match=r"not finite: two classes, or two domains, have the same words"):
+    with pytest.raises(
+        InputError, match=r"not finite: two classes, or two domains, have the same words"
+    ):
         fit_edit(only_two, request)
 
 
@@ -245,7 +269,9 @@ def test_unknown_method_lists_the_methods(prototypes: Prototypes) -> None:
 
 
 @pytest.mark.parametrize("paradigm", ["global", "domain-specific"])
-def test_redirect_is_refused_where_no_whole_domain_is_forgotten(prototypes: Prototypes, paradigm: str) -> None:
+def test_redirect_is_refused_where_no_whole_domain_is_forgotten(
+    prototypes: Prototypes, paradigm: str
+) -> None:
     with pytest.raises(InputError, match=rf"redirect.*this request is {paradigm}"):
         fit_edit(prototypes, REQUESTS[paradigm], "redirect")
 
@@ -257,8 +283,12 @@ def test_unknown_towers_list_the_towers(prototypes: Prototypes) -> None:
 
 @pytest.mark.parametrize("towers", ["text", "both"])
 @pytest.mark.parametrize("paradigm", ["domain-specific", "whole-domain"])
-def test_the_text_tower_is_refused_for_requests_on_domains(prototypes: Prototypes, paradigm: str, towers: str) -> None:
-    with pytest.raises(InputError, match=f'towers "{towers}" needs a global request: a {paradigm} request'):
+def test_the_text_tower_is_refused_for_requests_on_domains(
+    prototypes: Prototypes, paradigm: str, towers: str
+) -> None:
+    with pytest.raises(
+        InputError, match=f'towers "{towers}" needs a global request: a {paradigm} request'
+    ):
         fit_edit(prototypes, REQUESTS[paradigm], towers=towers)
 
 
@@ -285,20 +315,28 @@ def test_a_saved_edit_loads_in_plain_open_clip_and_embeds_alike(
     assert str(preprocess) == str(clip.preprocess)
 
 
-def test_saving_leaves_the_model_untouched(edit: ProjectionEdit, clip: Clip, tmp_path: Path) -> None:
+def test_saving_leaves_the_model_untouched(
+    edit: ProjectionEdit, clip: Clip, tmp_path: Path
+) -> None:
     before = state(clip)
     save_edited(clip, edit, 1.0, tmp_path / "edited")
     assert same(before, state(clip))
 
 
-def test_a_saved_edit_can_be_loaded_and_edited_again(clip: Clip, prototypes: Prototypes, tmp_path: Path) -> None:
+def test_a_saved_edit_can_be_loaded_and_edited_again(
+    clip: Clip, prototypes: Prototypes, tmp_path: Path
+) -> None:
     edit = fit_edit(prototypes, REQUESTS["domain-specific"])
     again = load_clip(save_edited(clip, edit, 1.0, tmp_path / "edited"), device="cpu")
-    torch.testing.assert_close(again.heads["visual"].weight, edit.weight(prototypes.W, 1.0), atol=0, rtol=0)
+    torch.testing.assert_close(
+        again.heads["visual"].weight, edit.weight(prototypes.W, 1.0), atol=0, rtol=0
+    )
     assert again.fingerprint() != clip.fingerprint()
 
 
-def test_the_saved_card_says_what_was_done(clip: Clip, prototypes: Prototypes, tmp_path: Path) -> None:
+def test_the_saved_card_says_what_was_done(
+    clip: Clip, prototypes: Prototypes, tmp_path: Path
+) -> None:
     edit = fit_edit(prototypes, REQUESTS["domain-specific"])
     folder = save_edited(clip, edit, 0.5, tmp_path / "edited")
     card = json.loads((folder / "edit.json").read_text())

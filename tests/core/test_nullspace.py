@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from clip_unlearn.core import calibrated, nullspace
+from clip_unlearn.core import calibrated, nullspace, variants
 
 C, K, D, WIDTH = 4, 3, 24, 12
 
@@ -29,7 +29,11 @@ class Problem:
     mask: Tensor
 
 
-MASKS = {"one-cell": [(1, 2)], "class": [(1, 0), (1, 1), (1, 2)], "domain": [(c, 2) for c in range(C)]}
+MASKS = {
+    "one-cell": [(1, 2)],
+    "class": [(1, 0), (1, 1), (1, 2)],
+    "domain": [(c, 2) for c in range(C)],
+}
 
 
 def make(cells: str = "one-cell", m: int = 5, features: int = D, seed: int = 0) -> Problem:
@@ -52,11 +56,13 @@ def p(request: pytest.FixtureRequest) -> Problem:
 
 METHODS: dict[str, Callable[[Problem], nullspace.Factors]] = {
     "null_space": lambda p: nullspace.null_space(p.W, p.text, p.visual, p.mask),
-    "retain_aware": lambda p: nullspace.retain_aware(p.W, p.class_text, p.visual, p.mask),
-    "oblique": lambda p: nullspace.oblique(p.W, p.text, p.class_text, p.visual, p.mask),
-    "refined": lambda p: nullspace.refined(p.W, p.class_text, p.visual, p.mask, steps=5),
+    "retain_aware": lambda p: variants.retain_aware(p.W, p.class_text, p.visual, p.mask),
+    "oblique": lambda p: variants.oblique(p.W, p.text, p.class_text, p.visual, p.mask),
+    "refined": lambda p: variants.refined(p.W, p.class_text, p.visual, p.mask, steps=5),
     "calibrated": lambda p: calibrated.calibrated(p.W, p.text, p.class_text, p.visual, p.mask),
-    "redirect": lambda p: calibrated.redirect(p.W, p.text, p.class_text, p.visual, make("domain").mask),
+    "redirect": lambda p: calibrated.redirect(
+        p.W, p.text, p.class_text, p.visual, make("domain").mask
+    ),
     "random_subspace": lambda p: nullspace.random_subspace(p.W, 3, seed=7),
 }
 
@@ -119,11 +125,15 @@ def test_null_space_moves_forgotten_prototypes_out_of_the_span(use: str) -> None
     A, B = nullspace.null_space(p.W, p.text, p.visual, p.mask, use)
     f = p.visual[p.mask].flatten(0, 1)
     assert (f @ p.W @ B.T).norm() > 1  # before the edit they do lie in it
-    close(f @ (p.W + A @ B), torch.zeros(len(f), WIDTH))  # they span U themselves: nothing of them is left
+    close(
+        f @ (p.W + A @ B), torch.zeros(len(f), WIDTH)
+    )  # they span U themselves: nothing of them is left
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
-def test_score_of_a_prompt_in_the_span_is_exactly_one_minus_strength(p: Problem, strength: float) -> None:
+def test_score_of_a_prompt_in_the_span_is_exactly_one_minus_strength(
+    p: Problem, strength: float
+) -> None:
     A, B = nullspace.null_space(p.W, p.text, p.visual, p.mask)
     f = torch.randn(50, D, generator=torch.Generator().manual_seed(1))
     prompts = p.text[p.mask]
@@ -149,7 +159,9 @@ def test_null_space_refuses_an_unknown_source_of_directions() -> None:
 
 def dense_solution(p: Problem, beta: float, weight: float, lam: float) -> np.ndarray:
     """The same objective as one stacked least-squares problem in double precision, for the full D x d Delta."""
-    W, visual, mask = (t.numpy().astype(float if t.is_floating_point() else bool) for t in (p.W, p.visual, p.mask))
+    W, visual, mask = (
+        t.numpy().astype(float if t.is_floating_point() else bool) for t in (p.W, p.visual, p.mask)
+    )
     norms = np.linalg.norm(visual, axis=-1, keepdims=True)
     f = visual / norms * norms.mean()
     forget, retain = f[mask].reshape(-1, f.shape[-1]), f[~mask].reshape(-1, f.shape[-1])
@@ -170,19 +182,19 @@ def test_retain_aware_is_the_least_squares_solution(
 ) -> None:
     p = make(cells, m, features)
     assert (C * K * m < features) == (features == 64)  # both branches of the solver are met
-    A, B = nullspace.retain_aware(p.W, p.class_text, p.visual, p.mask, beta, weight, lam)
+    A, B = variants.retain_aware(p.W, p.class_text, p.visual, p.mask, beta, weight, lam)
     close(A @ B, torch.from_numpy(dense_solution(p, beta, weight, lam)).float(), atol=1e-4)
 
 
 @pytest.mark.parametrize("cells", MASKS)
 def test_retain_aware_leaves_retained_prototypes_alone_as_lam_vanishes(cells: str) -> None:
     p = make(cells, m=1, features=64)  # 12 features in 64 dimensions: linearly independent
-    f = nullspace.unit_features(p.visual, p.W)
+    f = variants.unit_features(p.visual, p.W)
     B0 = nullspace.orthonormal_basis(p.class_text[p.mask.any(1)])
     wanted = f[p.mask][:, 0] @ p.W @ (torch.eye(WIDTH) - 1.5 * B0 @ B0.T)
     kept, reached = [], []
     for lam in (1e-1, 1e-3, 1e-5):
-        A, B = nullspace.retain_aware(p.W, p.class_text, p.visual, p.mask, 1.5, lam=lam)
+        A, B = variants.retain_aware(p.W, p.class_text, p.visual, p.mask, 1.5, lam=lam)
         kept.append((f[~p.mask] @ A @ B).abs().max().item())
         reached.append((f[p.mask][:, 0] @ (p.W + A @ B) - wanted).abs().max().item())
     assert kept[0] > 10 * kept[1] > 100 * kept[2] and kept[2] < 1e-3
@@ -190,8 +202,10 @@ def test_retain_aware_leaves_retained_prototypes_alone_as_lam_vanishes(cells: st
 
 
 def test_retain_aware_does_not_depend_on_the_scale_of_single_prototypes(p: Problem) -> None:
-    stretch = 1 + torch.rand(p.visual.shape[:3], generator=torch.Generator().manual_seed(3))[..., None]
-    f = nullspace.unit_features(p.visual * stretch, p.W)
+    stretch = (
+        1 + torch.rand(p.visual.shape[:3], generator=torch.Generator().manual_seed(3))[..., None]
+    )
+    f = variants.unit_features(p.visual * stretch, p.W)
     close(f.norm(dim=-1), f.norm(dim=-1).mean().expand(f.shape[:3]), atol=1e-4)
     close(normalize(f, dim=-1), normalize(p.visual, dim=-1))
 
@@ -214,19 +228,25 @@ def test_oblique_with_equal_directions_is_the_null_space_of_one_vector() -> None
     p = make("one-cell")
     class_text = p.class_text.clone()
     class_text[1] = p.text[1, 2]  # the removed direction is the detected one
-    A, B = nullspace.oblique(p.W, p.text, class_text, p.visual, p.mask, rho=0.0, rho2=0.0, beta=1.0, omega=0.0)
+    A, B = variants.oblique(
+        p.W, p.text, class_text, p.visual, p.mask, rho=0.0, rho2=0.0, beta=1.0, omega=0.0
+    )
     A0, B0 = nullspace.null_space(p.W, p.text, p.visual, p.mask, "text")
     close(A @ B, A0 @ B0)
 
 
-@pytest.mark.parametrize(("rho", "rho2"), [(0.0, 0.0), (0.8, 0.3), (0.5, 0.5), (1.0, 1.0), (0.0, 1.0)])
+@pytest.mark.parametrize(
+    ("rho", "rho2"), [(0.0, 0.0), (0.8, 0.3), (0.5, 0.5), (1.0, 1.0), (0.0, 1.0)]
+)
 @pytest.mark.parametrize("omega", [0.0, 0.5])
 def test_oblique_is_its_formula(p: Problem, rho: float, rho2: float, omega: float) -> None:
     m = mixtures(p, omega)
 
     def projection(span: Tensor, x: Tensor) -> Tensor:
         """Of x on the span of rows, by least squares rather than by a basis."""
-        return span.T @ torch.linalg.lstsq(span.T, x[:, None]).solution[:, 0] if len(span) else 0 * x
+        return (
+            span.T @ torch.linalg.lstsq(span.T, x[:, None]).solution[:, 0] if len(span) else 0 * x
+        )
 
     parts: dict[int, list[tuple[Tensor, Tensor]]] = {}
     for c, k in p.mask.nonzero().tolist():
@@ -236,29 +256,38 @@ def test_oblique_is_its_formula(p: Problem, rho: float, rho2: float, omega: floa
     delta = torch.zeros(D, WIDTH)
     for c, pairs in parts.items():
         r, answer = p.class_text[c], sum(d @ x for d, _ in pairs for _, x in pairs) / len(pairs)
-        for detector, cell in pairs:  # a class's forgotten cells meet 1 on average, however many they are
+        for (
+            detector,
+            cell,
+        ) in pairs:  # a class's forgotten cells meet 1 on average, however many they are
             delta -= 1.2 * torch.outer(p.W @ detector / answer, (cell @ r) * r)
-    A, B = nullspace.oblique(p.W, p.text, p.class_text, p.visual, p.mask, rho, rho2, beta=1.2, omega=omega)
+    A, B = variants.oblique(
+        p.W, p.text, p.class_text, p.visual, p.mask, rho, rho2, beta=1.2, omega=omega
+    )
     close(A @ B, delta, atol=1e-4)
 
 
 def test_oblique_with_rho_one_does_not_touch_the_same_class_where_it_stays() -> None:
     p = make("one-cell")
-    A, B = nullspace.oblique(p.W, p.text, p.class_text, p.visual, p.mask, rho=1.0, rho2=0.0, omega=0.5)
+    A, B = variants.oblique(
+        p.W, p.text, p.class_text, p.visual, p.mask, rho=1.0, rho2=0.0, omega=0.5
+    )
     stays = features_of(mixtures(p, 0.5)[1, :2], p.W)
     close(stays @ (p.W + A @ B), stays @ p.W)
 
 
 def test_oblique_with_rho2_one_does_not_touch_the_other_classes_of_the_domain() -> None:
     p = make("one-cell")
-    A, B = nullspace.oblique(p.W, p.text, p.class_text, p.visual, p.mask, rho=0.0, rho2=1.0, omega=0.5)
+    A, B = variants.oblique(
+        p.W, p.text, p.class_text, p.visual, p.mask, rho=0.0, rho2=1.0, omega=0.5
+    )
     stays = features_of(mixtures(p, 0.5)[[0, 2, 3], 2], p.W)
     close(stays @ (p.W + A @ B), stays @ p.W)
 
 
 def test_oblique_with_beta_one_removes_the_class_direction_from_the_forgotten_cell() -> None:
     p = make("one-cell")
-    A, B = nullspace.oblique(p.W, p.text, p.class_text, p.visual, p.mask, beta=1.0)
+    A, B = variants.oblique(p.W, p.text, p.class_text, p.visual, p.mask, beta=1.0)
     h = mixtures(p, 0.5)[1, 2]
     edited = features_of(h[None], p.W)[0] @ (p.W + A @ B)
     r = p.class_text[1]
@@ -267,13 +296,13 @@ def test_oblique_with_beta_one_removes_the_class_direction_from_the_forgotten_ce
 
 def test_the_dual_direction_of_a_class_moves_no_other_class_against_another() -> None:
     p = make()
-    r = nullspace.class_direction(p.class_text, 1, dual=True)
+    r = variants.class_direction(p.class_text, 1, dual=True)
     scores = p.class_text @ r
     others = scores[[0, 2, 3]]
     close(r.norm(), torch.tensor(1.0))
     close(others, others[:1].expand(3))
     assert scores[1] > others[0] + 0.1
-    assert torch.equal(nullspace.class_direction(p.class_text, 1, dual=False), p.class_text[1])
+    assert torch.equal(variants.class_direction(p.class_text, 1, dual=False), p.class_text[1])
 
 
 # ---- refined
@@ -281,7 +310,7 @@ def test_the_dual_direction_of_a_class_moves_no_other_class_against_another() ->
 
 def own_probability(p: Problem, delta: Tensor) -> Tensor:
     """Mean p(own class) of the forgotten prototypes, at the logit scale of the edit."""
-    f = nullspace.unit_features(p.visual, p.W)
+    f = variants.unit_features(p.visual, p.W)
     own = p.mask.nonzero()[:, 0]
     logits = 100 * normalize(f[p.mask] @ (p.W + delta), dim=-1) @ p.class_text.T
     return logits.softmax(-1)[torch.arange(len(own)), :, own].mean()
@@ -298,8 +327,9 @@ def recognisable(cells: str) -> Problem:
 def test_refined_forgets_its_prototypes_and_keeps_the_others_recognised(cells: str) -> None:
     p = recognisable(cells)
     assert own_probability(p, torch.zeros_like(p.W)) > 0.9
-    A, B = nullspace.refined(p.W, p.class_text, p.visual, p.mask)
-    # What stays of a whole domain's classes lies in the same directions here, so there is a price to forgetting it.
+    A, B = variants.refined(p.W, p.class_text, p.visual, p.mask)
+    # What stays of a whole domain's classes lies in the same directions here, so there is a price
+    # to forgetting it.
     assert own_probability(p, A @ B) < (0.5 if cells == "domain" else 0.2)
     if cells != "domain":
         kept = p.visual[~p.mask].flatten(0, 1)
@@ -312,7 +342,7 @@ def test_refined_moves_retained_embeddings_less_the_more_drift_costs() -> None:
     kept = p.visual[~p.mask].flatten(0, 1)
     moved = []
     for drift in (0.0, 1e4):
-        A, B = nullspace.refined(p.W, p.class_text, p.visual, p.mask, drift=drift, lam=0.1)
+        A, B = variants.refined(p.W, p.class_text, p.visual, p.mask, drift=drift, lam=0.1)
         moved.append(1 - torch.cosine_similarity(kept @ p.W, kept @ (p.W + A @ B)).mean())
     assert moved[1] < 0.5 * moved[0]
 
@@ -320,14 +350,14 @@ def test_refined_moves_retained_embeddings_less_the_more_drift_costs() -> None:
 def test_refined_improves_the_edit_it_starts_from() -> None:
     p = recognisable("class")
     start = nullspace.null_space(p.W, p.text, p.visual, p.mask, "text")
-    A, B = nullspace.refined(p.W, p.class_text, p.visual, p.mask, start=start)
+    A, B = variants.refined(p.W, p.class_text, p.visual, p.mask, start=start)
     assert own_probability(p, A @ B) < own_probability(p, start[0] @ start[1])
 
 
 def test_refined_without_steps_is_its_start() -> None:
     p = make("class")
     start = nullspace.null_space(p.W, p.text, p.visual, p.mask)
-    A, B = nullspace.refined(p.W, p.class_text, p.visual, p.mask, start=start, steps=0)
+    A, B = variants.refined(p.W, p.class_text, p.visual, p.mask, start=start, steps=0)
     close(A @ B, start[0] @ start[1])
 
 
@@ -338,7 +368,7 @@ def test_refined_without_steps_is_its_start() -> None:
 def test_thin_factors_reconstruct_delta_at_its_own_rank(rank: int) -> None:
     rng = torch.Generator().manual_seed(rank)
     delta = torch.randn(D, rank, generator=rng) @ torch.randn(rank, WIDTH, generator=rng)
-    A, B = nullspace.thin(delta)
+    A, B = variants.thin(delta)
     assert A.shape == (D, rank) and B.shape == (rank, WIDTH)
     close(A @ B, delta, atol=1e-4)
 
@@ -395,5 +425,7 @@ def test_edits_leave_their_inputs_alone(method: str, p: Problem) -> None:
 def test_the_mathematics_imports_torch_alone() -> None:
     tree = ast.parse(Path(nullspace.__file__).read_text())
     imported = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-    imported |= {("." * n.level) + (n.module or "") for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    imported |= {
+        ("." * n.level) + (n.module or "") for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)
+    }
     assert {name.split(".")[0] for name in imported} == {"__future__", "torch"}

@@ -34,10 +34,14 @@ def agreement(p: Prototypes) -> Tensor:
 # ---- text
 
 
-def test_class_text_is_open_clips_zero_shot_classifier(clip: Clip, grid: ConceptGrid, prototypes: Prototypes) -> None:
+def test_class_text_is_open_clips_zero_shot_classifier(
+    clip: Clip, grid: ConceptGrid, prototypes: Prototypes
+) -> None:
     templates = [lambda c, t=t: t.replace("{class}", c) for t in grid.class_templates]
     with torch.no_grad():
-        expected = open_clip.build_zero_shot_classifier(clip.model, clip.tokenizer, grid.classes, templates)
+        expected = open_clip.build_zero_shot_classifier(
+            clip.model, clip.tokenizer, grid.classes, templates
+        )
     torch.testing.assert_close(prototypes.class_text, expected.T, atol=1e-5, rtol=0)
 
 
@@ -55,7 +59,9 @@ def test_cell_text_is_open_clips_zero_shot_classifier_of_the_domain(
             for w in grid.words_for(domain)
         ]
         with torch.no_grad():
-            expected = open_clip.build_zero_shot_classifier(clip.model, clip.tokenizer, grid.classes, templates)
+            expected = open_clip.build_zero_shot_classifier(
+                clip.model, clip.tokenizer, grid.classes, templates
+            )
         torch.testing.assert_close(found[:, k], expected.T, atol=1e-5, rtol=0)
 
 
@@ -82,7 +88,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_prototypes(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_synthesis_leaves_the_callers_random_state_alone(clip: Clip, grid: ConceptGrid, kind: str) -> None:
+def test_synthesis_leaves_the_callers_random_state_alone(
+    clip: Clip, grid: ConceptGrid, kind: str
+) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
@@ -109,24 +117,39 @@ def test_pixel_prototypes_are_features_of_pictures(clip: Clip, prototypes: Proto
     targets = prototypes.text[0]
     features, pixels = pixel_prototypes(clip, targets, 2, 0, QUICK, progress=False)
     assert pixels.shape == (3, 2, 3, 32, 32) and 0 <= pixels.min() < pixels.max() <= 1
-    mean, std = (torch.tensor(getattr(clip.model.visual, f"image_{k}"))[:, None, None] for k in ("mean", "std"))
+    mean, std = (
+        torch.tensor(getattr(clip.model.visual, f"image_{k}"))[:, None, None]
+        for k in ("mean", "std")
+    )
     expected = clip.image_features((pixels.flatten(0, 1) - mean) / std)
     torch.testing.assert_close(features.flatten(0, 1), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_bfloat16_synthesis_climbs_as_well_and_is_another_entry(clip: Clip, grid: ConceptGrid) -> None:
+def test_bfloat16_synthesis_climbs_as_well_and_is_another_entry(
+    clip: Clip, grid: ConceptGrid
+) -> None:
     short = Synthesis(steps=8, bf16=True)
     p = make(clip, grid, kind="pixel", how=short)
     full = make(clip, grid, kind="pixel", how=Synthesis(steps=8))
     assert p.visual.dtype == torch.float32 and not torch.equal(p.visual, full.visual)
     assert agreement(p).mean() > agreement(full).mean() - 0.05
-    keys = [module.prototype_key(clip, grid, 2, 0, "pixel", how) for how in (short, Synthesis(steps=8))]
+    keys = [
+        module.prototype_key(clip, grid, 2, 0, "pixel", how) for how in (short, Synthesis(steps=8))
+    ]
     assert keys[0] != keys[1]
 
 
 def test_watch_sees_every_step(clip: Clip, prototypes: Prototypes) -> None:
     seen = []
-    pixel_prototypes(clip, prototypes.text[0], 1, 0, Synthesis(steps=3), False, watch=lambda i, x: seen.append((i, x)))
+    pixel_prototypes(
+        clip,
+        prototypes.text[0],
+        1,
+        0,
+        Synthesis(steps=3),
+        False,
+        watch=lambda i, x: seen.append((i, x)),
+    )
     assert [i for i, _ in seen] == [0, 1, 2] and seen[0][1].shape == (3, 3, 32, 32)
     assert not torch.equal(seen[0][1], seen[2][1])
 
@@ -145,7 +168,9 @@ def test_pictures_of_nothing_are_pictures(clip: Clip) -> None:
     pictures = data_free_images(6, 32, 0)
     assert pictures.shape == (6, 3, 32, 32) and pictures.min() >= 0 and pictures.max() <= 1
     assert pictures.std((1, 2, 3)).min() > 0.01
-    assert torch.equal(pictures, data_free_images(6, 32, 0)) and not torch.equal(pictures, data_free_images(6, 32, 1))
+    assert torch.equal(pictures, data_free_images(6, 32, 0)) and not torch.equal(
+        pictures, data_free_images(6, 32, 1)
+    )
 
 
 # ---- cache
@@ -163,7 +188,9 @@ def test_a_second_call_does_not_synthesise(
     for name in ("pixel_prototypes", "latent_prototypes"):
         monkeypatch.setattr(module, name, forbid)
     again = make(clip, grid, kind=kind, cache=True)
-    assert torch.equal(first.visual, again.visual) and again.seconds == pytest.approx(first.seconds, abs=0.01)
+    assert torch.equal(first.visual, again.visual) and again.seconds == pytest.approx(
+        first.seconds, abs=0.01
+    )
     with pytest.raises(AssertionError, match="synthesised again"):
         make(clip, grid, kind=kind, cache=False)
 
@@ -176,7 +203,11 @@ def test_a_second_call_does_not_synthesise(
         {"kind": "latent"},
         {"how": Synthesis(steps=1)},
         {"grid": ConceptGrid(["cat", "dog", "home"], ["art_painting", "photo", "sketch"])},
-        {"grid": ConceptGrid(["cat", "dog", "house"], ["art_painting", "photo", "sketch"], ["{class} {domain}"])},
+        {
+            "grid": ConceptGrid(
+                ["cat", "dog", "house"], ["art_painting", "photo", "sketch"], ["{class} {domain}"]
+            )
+        },
     ],
     ids=lambda change: "-".join(change),
 )
@@ -208,7 +239,9 @@ def test_without_cache_nothing_is_written(clip: Clip, grid: ConceptGrid, fresh_c
     assert not fresh_cache.exists()
 
 
-def test_a_damaged_cache_entry_is_made_again(clip: Clip, grid: ConceptGrid, fresh_cache: Path) -> None:
+def test_a_damaged_cache_entry_is_made_again(
+    clip: Clip, grid: ConceptGrid, fresh_cache: Path
+) -> None:
     first = make(clip, grid, cache=True)
     (entry,) = fresh_cache.rglob("*.safetensors")
     entry.write_bytes(b"garbage")
@@ -221,7 +254,9 @@ def test_a_damaged_cache_entry_is_made_again(clip: Clip, grid: ConceptGrid, fres
 
 
 @pytest.mark.parametrize("per_cell", [0, -3])
-def test_less_than_one_prototype_a_cell_is_an_error(clip: Clip, grid: ConceptGrid, per_cell: int) -> None:
+def test_less_than_one_prototype_a_cell_is_an_error(
+    clip: Clip, grid: ConceptGrid, per_cell: int
+) -> None:
     with pytest.raises(InputError, match=f"per_cell is {per_cell}"):
         make(clip, grid, per_cell=per_cell)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-# What every kernel runs before its first cell. zmq does not use Python's sockets, so the kernel itself goes on.
+# What every kernel runs before its first cell. zmq does not use Python's sockets, so the kernel
+# itself goes on.
 OFFLINE = """
 import socket as _socket
 def _refused(self, address, _connect=_socket.socket.connect):
@@ -42,12 +43,20 @@ def execute(
     command += ["-k", "python3", "--cwd", str(folder), "-f", "parameters.yaml"]
     command += ["--execution-timeout", "300", "--no-progress-bar"]
     # Two at a time on two cores: a second thread in each would only wait for the first.
-    environment = os.environ | {"IPYTHONDIR": str(ipython), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+    environment = os.environ | {
+        "IPYTHONDIR": str(ipython),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900
+    )
 
 
 @contextmanager
-def two_at_a_time(names: Iterable[str], run: Callable[[str], object]) -> Iterator[dict[str, Future]]:
+def two_at_a_time(
+    names: Iterable[str], run: Callable[[str], object]
+) -> Iterator[dict[str, Future]]:
     """Start `run(name)` for every name; a kernel's imports keep one core busy, so a pair takes little longer."""
     with ThreadPoolExecutor(2) as pool:
         yield {name: pool.submit(run, name) for name in names}
@@ -56,5 +65,9 @@ def two_at_a_time(names: Iterable[str], run: Callable[[str], object]) -> Iterato
 
 def selected(request: pytest.FixtureRequest, parameter: str, fixture: str) -> list[str]:
     """The values of a parameter in the tests of this session that use a fixture, each once."""
-    items = [i for i in request.session.items if fixture in getattr(i, "fixturenames", ()) and i.path == request.path]
+    items = [
+        i
+        for i in request.session.items
+        if fixture in getattr(i, "fixturenames", ()) and i.path == request.path
+    ]
     return list(dict.fromkeys(i.callspec.params[parameter] for i in items))

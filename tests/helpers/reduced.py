@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import save_file
 
 EMBED, WIDTH = 16, 32
-# What is passed to timm.create_model beside the configuration, to shrink a family; the model's name stays.
+# What is passed to timm.create_model beside the configuration, to shrink a family; the model's name
+# stays.
 VIT = {"img_size": 32, "patch_size": 8, "embed_dim": WIDTH, "depth": 1, "num_heads": 2}
 CONVNEXT = {"depths": (1, 1, 1, 1), "dims": (8, 16, 24, 32)}
 FASTVIT = {"layers": (1, 1, 1, 1), "embed_dims": (8, 16, 32, 64)}
@@ -80,9 +81,22 @@ def reduced_config(name: str) -> dict:
     # open_clip's own tokenizer stands in for those of transformers: 49407 ends its sentences.
     for key in ("hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode"):
         text.pop(key, None)
-    text |= {"width": 32, "heads": 2, "layers": 1, "context_length": 16, "vocab_size": 49408, "eos_id": 49407}
+    text |= {
+        "width": 32,
+        "heads": 2,
+        "layers": 1,
+        "context_length": 16,
+        "vocab_size": 49408,
+        "eos_id": 49407,
+    }
     if "multimodal_cfg" in config:
-        config["multimodal_cfg"] |= {"width": 32, "heads": 2, "layers": 1, "context_length": 16, "attn_pooler_heads": 2}
+        config["multimodal_cfg"] |= {
+            "width": 32,
+            "heads": 2,
+            "layers": 1,
+            "context_length": 16,
+            "attn_pooler_heads": 2,
+        }
     return config
 
 
@@ -111,14 +125,21 @@ def _randomise(key: str, tensor: torch.Tensor) -> None:
 def build(name: str, seed: int = 0, hf_model: Path | None = None) -> tuple[torch.nn.Module, dict]:
     """A random model of a reduced configuration, with its model_cfg; norms and biases are not trivial.
 
-    `hf_model` is a folder with the configuration of a Hugging Face text tower, in place of one from the hub.
+    `hf_model` is a folder with the configuration of a Hugging Face text tower, in place of one from
+    the hub.
     """
     config = reduced_config(name)
     if hf_model:
         config["text_cfg"] |= {"hf_model_name": str(hf_model), "hf_model_pretrained": False}
     arguments = copy.deepcopy(config)
     custom = arguments.pop("custom_text", False) or hf_model
-    kind = open_clip.CLIP if not custom else open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
+    kind = (
+        open_clip.CLIP
+        if not custom
+        else open_clip.CoCa
+        if "multimodal_cfg" in config
+        else open_clip.CustomTextCLIP
+    )
     with torch.random.fork_rng(), small_timm(name):
         torch.manual_seed(seed)
         model = kind(**arguments).eval()
@@ -132,7 +153,9 @@ def write(folder: Path, name: str, seed: int = 0, hf_model: Path | None = None) 
     """The same as an open_clip `local-dir:` folder; load it inside `small_timm(name)`."""
     model, config = build(name, seed, hf_model)
     folder.mkdir(parents=True)
-    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": config, "preprocess_cfg": {}})
+    )
     tensors = {key: tensor.contiguous().clone() for key, tensor in model.state_dict().items()}
     save_file(tensors, folder / "open_clip_model.safetensors")
     return folder

@@ -18,14 +18,20 @@ from clip_unlearn.core.errors import ModelError
 from clip_unlearn.models.towers import Head, add_projections, image_head, text_head
 
 
-def place(find: Callable[[object], Head], model: SimpleNamespace, tower: torch.nn.Module, prefix: str) -> str:
+def place(
+    find: Callable[[object], Head], model: SimpleNamespace, tower: torch.nn.Module, prefix: str
+) -> str:
     """The head's name in the state dict, its size, and whether it has a bias; or why there is none."""
     try:
         head = find(model)
     except ModelError as error:
         return f"refused: {error}"
     owner = next(path for path, module in tower.named_modules() if module is head.owner)
-    D, d = head.held.shape if isinstance(head.held, torch.nn.Parameter) else reversed(head.held.weight.shape)
+    D, d = (
+        head.held.shape
+        if isinstance(head.held, torch.nn.Parameter)
+        else reversed(head.held.weight.shape)
+    )
     path = ".".join(part for part in (prefix, owner, head.name) if part)
     return f"`{path}` {D} × {d}{' + bias' if head.constant else ''}"
 
@@ -40,12 +46,25 @@ def row(name: str) -> tuple[str, str, str]:
         text = _build_text_tower(config["embed_dim"], config["text_cfg"]) if own_text else None
         model = SimpleNamespace(visual=visual, text=text)
         add_projections(model, config)
-    kind = f"timm {type(visual.trunk).__name__}" if hasattr(visual, "trunk") else type(visual).__name__
+    kind = (
+        f"timm {type(visual.trunk).__name__}" if hasattr(visual, "trunk") else type(visual).__name__
+    )
     image = place(image_head, model, visual, "visual")
     prefix = "text" if config.get("custom_text") else ""
-    words = place(text_head, model, text, prefix) if own_text else "`text.proj`, its last layer (needs transformers)"
-    added = [new != old for new, old in zip((config["vision_cfg"], config["text_cfg"]), before, strict=True)]
-    return kind, image + ", the identity at first" * added[0], words + ", the identity at first" * added[1]
+    words = (
+        place(text_head, model, text, prefix)
+        if own_text
+        else "`text.proj`, its last layer (needs transformers)"
+    )
+    added = [
+        new != old
+        for new, old in zip((config["vision_cfg"], config["text_cfg"]), before, strict=True)
+    ]
+    return (
+        kind,
+        image + ", the identity at first" * added[0],
+        words + ", the identity at first" * added[1],
+    )
 
 
 if __name__ == "__main__":
@@ -53,6 +72,8 @@ if __name__ == "__main__":
     rows = defaultdict(list)
     for name in open_clip.list_models():
         rows[row(name)].append(name)
-    print("| configurations | image tower | image projection, D × d | text projection |\n|---|---|---|---|")
+    print(
+        "| configurations | image tower | image projection, D × d | text projection |\n|---|---|---|---|"
+    )
     for (kind, image, text), names in sorted(rows.items()):
         print(f"| {', '.join(names)} | {kind} | {image} | {text} |")

@@ -22,22 +22,32 @@ from tiny import ROOT, picture, write_images
 from clip_unlearn import Clip, encode, grid_of, open_images
 from clip_unlearn.core import cache as paths
 from clip_unlearn.images import datasets, encoding
-from clip_unlearn.images.datasets import DataError, ImageSet, bundled_images, subset
+from clip_unlearn.images.datasets import ImageSet, bundled_images, subset
+from clip_unlearn.images.layouts import DataError
 
 # ---- folders
 
 
 def test_domains_and_classes_are_the_folder_names_as_words(folder: Path) -> None:
     images = open_images(folder)
-    assert images.domains == ("art painting", "photo", "sketch") and images.classes == ("cat", "dog", "house")
+    assert images.domains == ("art painting", "photo", "sketch") and images.classes == (
+        "cat",
+        "dog",
+        "house",
+    )
     assert grid_of(images).shape == (3, 3)
 
 
 def test_every_image_is_listed_under_its_own_class_and_domain(folder: Path) -> None:
     images = open_images(str(folder))
     assert len(images) == len(images.paths) == 16
-    for path, c, k in zip(images.paths, images.class_of.tolist(), images.domain_of.tolist(), strict=True):
-        assert (path.parent.name, path.parent.parent.name.replace("_", " ")) == (images.classes[c], images.domains[k])
+    for path, c, k in zip(
+        images.paths, images.class_of.tolist(), images.domain_of.tolist(), strict=True
+    ):
+        assert (path.parent.name, path.parent.parent.name.replace("_", " ")) == (
+            images.classes[c],
+            images.domains[k],
+        )
 
 
 def test_a_class_may_be_absent_from_a_domain(folder: Path) -> None:
@@ -73,7 +83,9 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_empty_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=rf"{tmp_path.name} is empty; it should hold <domain>/<class>"):
+    with pytest.raises(
+        DataError, match=rf"{tmp_path.name} is empty; it should hold <domain>/<class>"
+    ):
         open_images(tmp_path)
 
 
@@ -89,8 +101,12 @@ def test_subset_keeps_the_first_images_of_each_cell(folder: Path) -> None:
     one = subset(images, 1)
     assert len(one) == 8 and all(p.stem == "0" for p in one.paths)
     assert one.classes == images.classes and one.domains == images.domains
-    lookup = {p: (c, k) for p, c, k in zip(images.paths, images.class_of, images.domain_of, strict=True)}
-    assert all(lookup[p] == (c, k) for p, c, k in zip(one.paths, one.class_of, one.domain_of, strict=True))
+    lookup = {
+        p: (c, k) for p, c, k in zip(images.paths, images.class_of, images.domain_of, strict=True)
+    }
+    assert all(
+        lookup[p] == (c, k) for p, c, k in zip(one.paths, one.class_of, one.domain_of, strict=True)
+    )
     assert subset(images, 99).paths == images.paths
 
 
@@ -141,7 +157,10 @@ def test_every_format_and_mode_is_read(clip: Clip, tmp_path: Path, suffix: str, 
 def test_features_are_those_of_each_image_in_order(clip: Clip, images: ImageSet) -> None:
     features = encode(clip, images, progress=False, cache=False, batch=5)
     with torch.no_grad():
-        one_by_one = [clip.image_features(clip.preprocess(Image.open(p).convert("RGB"))[None]) for p in images.paths]
+        one_by_one = [
+            clip.image_features(clip.preprocess(Image.open(p).convert("RGB"))[None])
+            for p in images.paths
+        ]
     torch.testing.assert_close(features.f, torch.cat(one_by_one), atol=1e-5, rtol=1e-5)
     assert features.paths == images.paths and torch.equal(features.class_of, images.class_of)
 
@@ -153,7 +172,13 @@ def test_workers_give_the_same_features_and_name_the_same_broken_images(
     broken = folder / "photo" / "dog" / "0.webp"
     broken.with_name("broken.png").write_bytes(b"no picture")
     found = encode(
-        clip, open_images(folder), skip_unreadable=True, progress=False, cache=False, batch=3, workers=workers
+        clip,
+        open_images(folder),
+        skip_unreadable=True,
+        progress=False,
+        cache=False,
+        batch=3,
+        workers=workers,
     )
     assert [s.split(":")[0] for s in found.skipped] == ["photo/dog/broken.png"]
     assert [p.name for p in found.paths] == [p.name for p in features.paths]
@@ -192,8 +217,13 @@ def test_no_more_than_a_window_of_images_is_open_at_once(
 
     monkeypatch.setattr(Clip, "image_features", slowly)
     watched = replace(clip, preprocess=counted)
-    assert len(encode(watched, open_images(tmp_path), progress=False, cache=False, workers=workers)) == 120
-    assert counted.opened.value == 120 and encoding.fitting(128, workers) <= counted.peak.value <= 24
+    assert (
+        len(encode(watched, open_images(tmp_path), progress=False, cache=False, workers=workers))
+        == 120
+    )
+    assert (
+        counted.opened.value == 120 and encoding.fitting(128, workers) <= counted.peak.value <= 24
+    )
 
 
 def test_pixels_do_not_pile_up(clip: Clip, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,9 +247,15 @@ def test_pixels_do_not_pile_up(clip: Clip, folder: Path, monkeypatch: pytest.Mon
     assert len(peak) == 16 and max(peak) == 2 and not alive
 
 
-@pytest.mark.parametrize(("n", "cores", "expected"), [(1280, 8, 0), (2000, 8, 2), (100_000, 8, 8), (100_000, 1, 0)])
-def test_workers_by_default(monkeypatch: pytest.MonkeyPatch, n: int, cores: int, expected: int) -> None:
-    monkeypatch.setattr(encoding.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+@pytest.mark.parametrize(
+    ("n", "cores", "expected"), [(1280, 8, 0), (2000, 8, 2), (100_000, 8, 8), (100_000, 1, 0)]
+)
+def test_workers_by_default(
+    monkeypatch: pytest.MonkeyPatch, n: int, cores: int, expected: int
+) -> None:
+    monkeypatch.setattr(
+        encoding.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False
+    )
     monkeypatch.setattr(encoding.multiprocessing, "get_start_method", lambda: "fork")
     assert encoding.default_workers(n) == expected
     monkeypatch.setattr(encoding.multiprocessing, "get_start_method", lambda: "spawn")
@@ -238,26 +274,42 @@ def spoil(path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["empty", "text", "truncated"])
 @pytest.mark.parametrize("number", [0, 1])
-def test_an_unreadable_image_is_named(clip: Clip, folder: Path, fresh_cache: Path, how: str, number: int) -> None:
+def test_an_unreadable_image_is_named(
+    clip: Clip, folder: Path, fresh_cache: Path, how: str, number: int
+) -> None:
     bad = sorted((folder / "photo" / "dog").iterdir())[number]
     spoil(bad, how)
-    with pytest.raises(DataError, match=rf"unreadable image photo/dog/{bad.name}: .*--skip-unreadable"):
+    with pytest.raises(
+        DataError, match=rf"unreadable image photo/dog/{bad.name}: .*--skip-unreadable"
+    ):
         encode(clip, open_images(folder), progress=False)
 
 
-def test_skipped_images_are_listed_and_left_out(clip: Clip, folder: Path, fresh_cache: Path) -> None:
+def test_skipped_images_are_listed_and_left_out(
+    clip: Clip, folder: Path, fresh_cache: Path
+) -> None:
     bad = sorted((folder / "photo" / "dog").iterdir())[0]
     spoil(bad, "text")
     images = open_images(folder)
     features = encode(clip, images, skip_unreadable=True, progress=False)
-    assert len(features) == len(features.paths) == len(features.class_of) == len(features.domain_of) == 15
+    assert (
+        len(features)
+        == len(features.paths)
+        == len(features.class_of)
+        == len(features.domain_of)
+        == 15
+    )
     assert bad not in features.paths and len(features.skipped) == 1
     assert features.skipped[0].startswith(f"photo/dog/{bad.name}: ")
-    with pytest.raises(DataError, match="unreadable"):  # being skipped once does not make it pass later
+    with pytest.raises(
+        DataError, match="unreadable"
+    ):  # being skipped once does not make it pass later
         encode(clip, images, progress=False)
 
 
-def test_a_folder_of_unreadable_images_is_an_error_even_when_skipping(clip: Clip, tmp_path: Path) -> None:
+def test_a_folder_of_unreadable_images_is_an_error_even_when_skipping(
+    clip: Clip, tmp_path: Path
+) -> None:
     (tmp_path / "photo" / "dog").mkdir(parents=True)
     (tmp_path / "photo" / "dog" / "a.png").write_bytes(b"")
     with pytest.raises(DataError, match="no readable image"):
@@ -283,14 +335,19 @@ def test_a_second_call_reads_identical_features_from_the_cache(
     monkeypatch.setattr(datasets, "_encode", forbid)
     again = encode(clip, open_images(folder), progress=False)
     assert torch.equal(again.f, encoded.f) and again.paths == encoded.paths
-    assert torch.equal(again.class_of, encoded.class_of) and torch.equal(again.domain_of, encoded.domain_of)
+    assert torch.equal(again.class_of, encoded.class_of) and torch.equal(
+        again.domain_of, encoded.domain_of
+    )
 
 
 def test_a_moved_folder_is_still_in_the_cache(
     clip: Clip, folder: Path, encoded: datasets.Features, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(datasets, "_encode", forbid)
-    assert torch.equal(encode(clip, open_images(folder.rename(folder.with_name("moved"))), progress=False).f, encoded.f)
+    assert torch.equal(
+        encode(clip, open_images(folder.rename(folder.with_name("moved"))), progress=False).f,
+        encoded.f,
+    )
 
 
 @pytest.mark.parametrize("change", ["size", "time", "added", "removed"])
@@ -339,14 +396,26 @@ def test_a_cache_entry_that_cannot_be_read_is_made_again(
     assert torch.equal(again.f, encoded.f) and entry.stat().st_size > len(spoiled)
 
 
-def test_the_same_features_are_found_by_another_process(clip_folder: Path, folder: Path, fresh_cache: Path) -> None:
+def test_the_same_features_are_found_by_another_process(
+    clip_folder: Path, folder: Path, fresh_cache: Path
+) -> None:
     """No address or hash seed of a process is part of an entry's name. Both also run at once, on one cache."""
     code = (
         "import sys, clip_unlearn as cu; c = cu.load_clip(sys.argv[1], device='cpu'); "
         "f = cu.encode(c, cu.open_images(sys.argv[2]), progress=False); print(f.f.double().sum().item())"
     )
-    command = [sys.executable, "-W", "error::UserWarning:clip_unlearn", "-c", code, str(clip_folder), str(folder)]
-    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(2)]
+    command = [
+        sys.executable,
+        "-W",
+        "error::UserWarning:clip_unlearn",
+        "-c",
+        code,
+        str(clip_folder),
+        str(folder),
+    ]
+    runs = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(2)
+    ]
     printed = {run.communicate()[0] for run in runs}
     assert [run.returncode for run in runs] == [0, 0] and len(printed) == 1
     assert [p.suffix for p in (fresh_cache / "features").iterdir()] == [".safetensors"]
@@ -376,10 +445,14 @@ def test_a_cache_entry_can_be_read_by_whoever_may_read_the_folder(fresh_cache: P
     """One account may fill a cache for a whole class."""
     paths.keep(fresh_cache / "entry.safetensors", {"f": torch.ones(1)}, {})
     (fresh_cache / "plain").touch()
-    assert (fresh_cache / "entry.safetensors").stat().st_mode == (fresh_cache / "plain").stat().st_mode
+    assert (fresh_cache / "entry.safetensors").stat().st_mode == (
+        fresh_cache / "plain"
+    ).stat().st_mode
 
 
-def test_a_cache_that_cannot_be_written_is_a_warning(fresh_cache: Path, clip: Clip, folder: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_a_warning(
+    fresh_cache: Path, clip: Clip, folder: Path
+) -> None:
     fresh_cache.write_text("a file in the way")
     with pytest.warns(UserWarning, match="not kept for the next run"):
         assert len(encode(clip, open_images(folder), progress=False)) == 16

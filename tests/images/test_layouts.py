@@ -11,7 +11,12 @@ from tiny import picture
 
 from clip_unlearn import grid_of, open_images
 from clip_unlearn.core.concepts import DOMAIN_WORDS
-from clip_unlearn.images.classnames import ClassNameError, class_names, imagenet_names, read_class_names
+from clip_unlearn.images.classnames import (
+    ClassNameError,
+    class_names,
+    imagenet_names,
+    read_class_names,
+)
 from clip_unlearn.images.datasets import ImageSet
 from clip_unlearn.images.layouts import DOMAINS_OF, DataError, read_layout
 
@@ -42,16 +47,30 @@ def test_a_flat_folder_is_one_domain_photo(tmp_path: Path) -> None:
 
 
 def test_a_stray_picture_in_a_domain_folder_does_not_make_it_flat(tmp_path: Path) -> None:
-    images = open_images(write(tmp_path, "photo/preview.jpg", "photo/dog/1.jpg", "sketch/dog/1.jpg"))
+    images = open_images(
+        write(tmp_path, "photo/preview.jpg", "photo/dog/1.jpg", "sketch/dog/1.jpg")
+    )
     assert cells(images) == {("photo", "dog"): 1, ("sketch", "dog"): 1}
 
 
 @pytest.mark.parametrize(
     ("layout", "folders", "domains"),
     [
-        ("pacs", ("art_painting", "cartoon", "photo", "sketch"), {"art painting", "cartoon", "photo", "sketch"}),
-        ("office-home", ("Art", "Clipart", "Product", "Real World"), {"art", "clipart", "product", "real world"}),
-        ("office-home", ("Art", "Clipart", "Product", "RealWorld"), {"art", "clipart", "product", "real world"}),
+        (
+            "pacs",
+            ("art_painting", "cartoon", "photo", "sketch"),
+            {"art painting", "cartoon", "photo", "sketch"},
+        ),
+        (
+            "office-home",
+            ("Art", "Clipart", "Product", "Real World"),
+            {"art", "clipart", "product", "real world"},
+        ),
+        (
+            "office-home",
+            ("Art", "Clipart", "Product", "RealWorld"),
+            {"art", "clipart", "product", "real world"},
+        ),
         ("domainnet", DOMAINNET, set(DOMAINNET)),
     ],
 )
@@ -66,7 +85,9 @@ def test_a_known_set_by_flag_passes_over_other_folders(
 
 
 @pytest.mark.parametrize("folder", ["Art", "Clipart", "Product", "Real World", "Real_World"])
-def test_office_home_by_looking_has_the_domain_words_of_its_domains(tmp_path: Path, folder: str) -> None:
+def test_office_home_by_looking_has_the_domain_words_of_its_domains(
+    tmp_path: Path, folder: str
+) -> None:
     images = open_images(write(tmp_path, f"{folder}/Bike/1.jpg", "photo/Bike/1.jpg"))
     (domain,) = set(images.domains) - {"photo"}
     expected = DOMAIN_WORDS[folder.lower().replace("_", " ")]
@@ -82,11 +103,19 @@ def test_every_known_domain_has_words(domain: str) -> None:
     ("files", "layout", "words"),
     [
         (["a.jpg"], "", ["holds images but no folders", "<domain>/<class>/"]),
-        (["dog/1.jpg", "photo/cat/1.jpg"], "", ["dog holds images but", "photo holds folders", "<class>/*.jpg"]),
+        (
+            ["dog/1.jpg", "photo/cat/1.jpg"],
+            "",
+            ["dog holds images but", "photo holds folders", "<class>/*.jpg"],
+        ),
         (["photo/dog/1.jpg"], "office-home", ["holds photo", "art, clipart, product, real world"]),
         (["photo/dog/1.jpg"], "imagenette", ['unknown layout "imagenette"', "domainnet"]),
         (["photo/1.jpg"], "folders", ["photo holds images but no class folders", "<class>/"]),
-        (["val/1.jpg", "train/n01440764/1.jpg"], "imagenet", ["val holds images but no class folders"]),
+        (
+            ["val/1.jpg", "train/n01440764/1.jpg"],
+            "imagenet",
+            ["val holds images but no class folders"],
+        ),
         (["art_painting/dog/1.jpg", "art painting/dog/1.jpg"], "", ["one domain in two spellings"]),
     ],
 )
@@ -110,7 +139,11 @@ def test_folders_given_by_domain_are_its_domains(tmp_path: Path) -> None:
     write(tmp_path, "in/tench/1.jpg", "in/goldfish/1.jpg", "elsewhere/sk/tench/1.jpg")
     images = open_images([f"photo={tmp_path / 'in'}", f"sketch={tmp_path / 'elsewhere' / 'sk'}"])
     assert images.domains == ("photo", "sketch")
-    assert cells(images) == {("photo", "tench"): 1, ("photo", "goldfish"): 1, ("sketch", "tench"): 1}
+    assert cells(images) == {
+        ("photo", "tench"): 1,
+        ("photo", "goldfish"): 1,
+        ("sketch", "tench"): 1,
+    }
     assert {p.relative_to(images.root).parts[0] for p in images.paths} == {"in", "elsewhere"}
 
 
@@ -154,7 +187,10 @@ def test_imagenet_names_are_a_thousand_different_ones() -> None:
     [
         ("names.txt", "n01440764 tench, Tinca tinca\n\nn99999999\tgreat white shark\n"),
         ("names.json", json.dumps({"n01440764": "tench", "n99999999": "great_white_shark"})),
-        ("index.json", json.dumps({"0": ["n01440764", "tench"], "1": ["n99999999", "great_white_shark"]})),
+        (
+            "index.json",
+            json.dumps({"0": ["n01440764", "tench"], "1": ["n99999999", "great_white_shark"]}),
+        ),
     ],
 )
 def test_a_class_name_file_names_ids(tmp_path: Path, name: str, text: str) -> None:
@@ -180,10 +216,16 @@ def test_ids_and_names_of_one_class_meet(tmp_path: Path) -> None:
         ("n.txt", "n01440764\n", ['line 1 is "n01440764"']),
         ("n.txt", "", ["names no class"]),
         ("n.txt", "n01440764 tench\n", ['"n02012849" has no name in']),
-        ("n.txt", "n01440764 crane\nn02012849 crane\n", ["n01440764", "n02012849", 'both called "crane"']),
+        (
+            "n.txt",
+            "n01440764 crane\nn02012849 crane\n",
+            ["n01440764", "n02012849", 'both called "crane"'],
+        ),
     ],
 )
-def test_a_wrong_class_name_file_is_named(tmp_path: Path, name: str, text: str, words: list[str]) -> None:
+def test_a_wrong_class_name_file_is_named(
+    tmp_path: Path, name: str, text: str, words: list[str]
+) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(ClassNameError) as caught:
         class_names(["n01440764", "n02012849"], tmp_path / name)
@@ -196,7 +238,9 @@ def test_other_troubles_with_class_names(tmp_path: Path) -> None:
     (tmp_path / "picture.txt").write_bytes(b"\xff\xfe\x00\xd8")
     with pytest.raises(ClassNameError, match="not UTF-8 text"):
         read_class_names(tmp_path / "picture.txt")
-    with pytest.raises(ClassNameError, match=r'"n99999999" is no class of ImageNet-1k; --class-names FILE'):
+    with pytest.raises(
+        ClassNameError, match=r'"n99999999" is no class of ImageNet-1k; --class-names FILE'
+    ):
         class_names(["n01440764", "n99999999"])
 
 
@@ -212,7 +256,14 @@ def test_splits_are_not_taken_for_domains(tmp_path: Path) -> None:
 def domainnet(tmp_path: Path) -> Path:
     """Two domains, two classes, lists of a train and a test split."""
     for domain in ("real", "sketch"):
-        write(tmp_path, *(f"{domain}/{c}/{domain} {i}.jpg" for c in ("The_Eiffel_Tower", "dog") for i in range(3)))
+        write(
+            tmp_path,
+            *(
+                f"{domain}/{c}/{domain} {i}.jpg"
+                for c in ("The_Eiffel_Tower", "dog")
+                for i in range(3)
+            ),
+        )
         rows = {s: [] for s in ("train", "test")}
         for label, c in enumerate(("The_Eiffel_Tower", "dog")):
             rows["test"].append(f"{domain}/{c}/{domain} 0.jpg {label}")
@@ -224,7 +275,9 @@ def domainnet(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("split", "count"), [("test", 1), ("train", 2), ("", 3)])
 @pytest.mark.parametrize("layout", ["", "domainnet"])
-def test_a_split_takes_the_images_of_its_lists(domainnet: Path, split: str, count: int, layout: str) -> None:
+def test_a_split_takes_the_images_of_its_lists(
+    domainnet: Path, split: str, count: int, layout: str
+) -> None:
     images = open_images(domainnet, layout=layout, split=split)
     expected = {(d, c): count for d in ("real", "sketch") for c in ("The Eiffel Tower", "dog")}
     assert cells(images) == expected
@@ -240,7 +293,10 @@ def test_a_split_takes_the_images_of_its_lists(domainnet: Path, split: str, coun
         ("sketch/dog/sketch 0.jpg 1", ["is not", "real/<class>/<file> <label>"]),
         ("real/../real/dog/real 0.jpg 1", ["is not"]),
         ("real/dog/real 0.jpg", ["is not"]),
-        ("real/dog/real 0.jpg 1\nreal/The_Eiffel_Tower/real 0.jpg 1", ["line 2", 'label 1 is "dog" before']),
+        (
+            "real/dog/real 0.jpg 1\nreal/The_Eiffel_Tower/real 0.jpg 1",
+            ["line 2", 'label 1 is "dog" before'],
+        ),
         ("", ["lists no image"]),
     ],
 )
@@ -252,7 +308,9 @@ def test_a_wrong_list_is_named_with_its_line(domainnet: Path, line: str, words: 
 
 
 def test_a_missing_list_is_named_beside_those_there_are(domainnet: Path) -> None:
-    with pytest.raises(DataError, match=r'real_val\.txt for the split "val"; .*real_test\.txt, real_train\.txt'):
+    with pytest.raises(
+        DataError, match=r'real_val\.txt for the split "val"; .*real_test\.txt, real_train\.txt'
+    ):
         open_images(domainnet, split="val")
 
 

@@ -61,7 +61,10 @@ def file(tmp_path: Path) -> Path:
 def test_every_key_reaches_the_prompts(file: Path) -> None:
     grid = read_prompts(file).grid(["no", "yes"], ["art painting", "sketch"])
     assert grid.class_prompts("no") == ["the no"]
-    assert grid.cell_prompts("no", "art painting") == ["a canvas showing a no", "a oil showing a no"]
+    assert grid.cell_prompts("no", "art painting") == [
+        "a canvas showing a no",
+        "a oil showing a no",
+    ]
     assert grid.cell_prompts("no", "sketch") == ["a pencil showing a no"]
     assert grid.test_prompts()[0] == [t("no") for t in open_clip.SIMPLE_IMAGENET_TEMPLATES]
     assert grid.paraphrase_prompts() == [["look, a nope"], ["look, a yes"]]
@@ -77,7 +80,10 @@ def test_json_and_yaml_say_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "theirs"),
-    [("imagenet", open_clip.OPENAI_IMAGENET_TEMPLATES), ("simple", open_clip.SIMPLE_IMAGENET_TEMPLATES)],
+    [
+        ("imagenet", open_clip.OPENAI_IMAGENET_TEMPLATES),
+        ("simple", open_clip.SIMPLE_IMAGENET_TEMPLATES),
+    ],
 )
 def test_open_clips_templates_by_name_are_open_clips(name: str, theirs: tuple) -> None:
     grid = read_prompts(name).grid(["dog", "cat"], ["photo"])
@@ -86,7 +92,9 @@ def test_open_clips_templates_by_name_are_open_clips(name: str, theirs: tuple) -
 
 
 def test_a_grid_file_lists_classes_and_domains_and_keeps_every_name_a_text(tmp_path: Path) -> None:
-    (tmp_path / "g.yaml").write_text('classes: [no, 007, "a, b"]\ndomains: [photo]\nclass_templates: ["my {class}"]\n')
+    (tmp_path / "g.yaml").write_text(
+        'classes: [no, 007, "a, b"]\ndomains: [photo]\nclass_templates: ["my {class}"]\n'
+    )
     grid = read_grid(tmp_path / "g.yaml")
     assert grid.classes == ("no", "007", "a, b") and grid.class_prompts("a, b") == ["my a, b"]
 
@@ -94,7 +102,10 @@ def test_a_grid_file_lists_classes_and_domains_and_keeps_every_name_a_text(tmp_p
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("test_template: [a]", ['unknown key "test_template"', 'mean "test_templates"', "synonyms"]),
+        (
+            "test_template: [a]",
+            ['unknown key "test_template"', 'mean "test_templates"', "synonyms"],
+        ),
         ("classes: [dog]", ['unknown key "classes"']),
         ("- a", ["is not a mapping"]),
         ("test_templates: openai", ["`test_templates`", "'openai'", "imagenet or simple"]),
@@ -110,15 +121,23 @@ def test_a_grid_file_lists_classes_and_domains_and_keeps_every_name_a_text(tmp_p
         ("translations: [Hund]", ["`translations`", "mapping"]),
         ("translations: {dgo: [Hund]}", ['unknown class "dgo"', 'mean "dog"']),
         ("translations: {dog: []}", ["`translations: dog`", "list of texts"]),
-        ("translations: {dog: [Hund], cat: [Katze, hund]}", ['"hund"', 'for "dog" and for "cat"', "one class"]),
+        (
+            "translations: {dog: [Hund], cat: [Katze, hund]}",
+            ['"hund"', 'for "dog" and for "cat"', "one class"],
+        ),
         ("translation: {dog: [Hund]}", ['unknown key "translation"', 'mean "translations"']),
         ("synonyms: {dog: {a: b}}", ["`synonyms: dog`", "list of texts"]),
         ("a: [", ["cannot be read"]),
-        ("a: b\ntest_templates: [my {class}]", ["p.yaml, line 2 cannot be read", 'need quotes: "a {class}"']),
+        (
+            "a: b\ntest_templates: [my {class}]",
+            ["p.yaml, line 2 cannot be read", 'need quotes: "a {class}"'],
+        ),
         ("!!python/object/apply:os.system [ls]", ["is not a mapping"]),
     ],
 )
-def test_a_wrong_file_is_named_with_what_would_be_right(tmp_path: Path, text: str, words: list[str]) -> None:
+def test_a_wrong_file_is_named_with_what_would_be_right(
+    tmp_path: Path, text: str, words: list[str]
+) -> None:
     (tmp_path / "p.yaml").write_text(text)
     with pytest.raises(InputError) as caught:
         read_prompts(tmp_path / "p.yaml").grid(["dog", "cat"], ["photo", "sketch"])
@@ -132,7 +151,9 @@ def test_a_missing_file_and_a_grid_without_domains_are_named(tmp_path: Path) -> 
     with pytest.raises(PromptError, match=r"g\.yaml has no `domains`"):
         read_grid(tmp_path / "g.yaml")
     with pytest.raises(UnknownNameError, match="sketch"):
-        (tmp_path / "g.yaml").write_text("classes: [dog]\ndomains: [sketch]\ndomain_words: {skech: [x]}")
+        (tmp_path / "g.yaml").write_text(
+            "classes: [dog]\ndomains: [sketch]\ndomain_words: {skech: [x]}"
+        )
         read_grid(tmp_path / "g.yaml")
 
 
@@ -140,7 +161,9 @@ def test_a_missing_file_and_a_grid_without_domains_are_named(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_names_of_every_script_go_from_folder_to_distinct_tokens(tmp_path: Path, form: str, clip: Clip) -> None:
+def test_names_of_every_script_go_from_folder_to_distinct_tokens(
+    tmp_path: Path, form: str, clip: Clip
+) -> None:
     """NFD is how macOS may write a name; a request is typed as NFC."""
     for number, name in enumerate(NAMES):
         folder = tmp_path / "photo" / unicodedata.normalize(form, name)
@@ -175,7 +198,12 @@ def test_long_names_that_differ_past_the_context_are_refused() -> None:
 
 @pytest.mark.parametrize(("words", "warned"), [(72, False), (90, True)])
 def test_a_prompt_that_is_cut_off_is_a_warning(words: int, warned: bool) -> None:
-    grid = ConceptGrid(["dog " * words, "cat"], ["photo"], class_templates=["{class}"], test_templates=["a {class}"])
+    grid = ConceptGrid(
+        ["dog " * words, "cat"],
+        ["photo"],
+        class_templates=["{class}"],
+        test_templates=["a {class}"],
+    )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         check_prompts(TOKENIZER, grid)
@@ -190,8 +218,12 @@ def test_the_usual_templates_still_hold_where_a_file_says_nothing(tmp_path: Path
     assert grid.test_templates == TEST_TEMPLATES and grid.words_for("photo")[0] == "photo"
 
 
-def test_translations_are_encoded_as_they_stand_and_only_where_given(clip: Clip, features: Features) -> None:
-    given = ConceptGrid(["cat", "dog", "house"], ["art painting", "photo", "sketch"], translations={"dog": "Hund"})
+def test_translations_are_encoded_as_they_stand_and_only_where_given(
+    clip: Clip, features: Features
+) -> None:
+    given = ConceptGrid(
+        ["cat", "dog", "house"], ["art painting", "photo", "sketch"], translations={"dog": "Hund"}
+    )
     task = make_task(clip, given, features)
     assert [len(rows) for rows in task.translations] == [0, 1, 0]
     torch.testing.assert_close(task.translations[1], clip.text_features(["Hund"]))

@@ -18,8 +18,12 @@ def test_the_panel_shows_the_row_of_the_curve_where_its_marker_stands(setting: S
     for strength in (0.0, 0.4):
         panel.slider.value = strength
         pictures.add(panel.image.value)
-        assert {k: panel.numbers[k] for k in curve} == pytest.approx(curve.loc[strength].to_dict(), nan_ok=True)
-    assert {k: panel.numbers[k] for k in RULES} == pytest.approx(choose(p, edit, curve), nan_ok=True)
+        assert {k: panel.numbers[k] for k in curve} == pytest.approx(
+            curve.loc[strength].to_dict(), nan_ok=True
+        )
+    assert {k: panel.numbers[k] for k in RULES} == pytest.approx(
+        choose(p, edit, curve), nan_ok=True
+    )
     panel.controls["domain"].value = ALL_DOMAINS
     pictures.add(panel.image.value)
     assert len(pictures) == 4 and "same_class" not in panel.numbers
@@ -34,7 +38,9 @@ def test_the_panel_refuses_a_cell_without_images_and_recovers(setting: Setting) 
 
 
 def test_each_histogram_holds_every_pair(setting: Setting) -> None:
-    figure = similarity_row(setting, fit_edit(setting.prototypes, ForgetRequest(["dog"])), (0.0, 1.0))
+    figure = similarity_row(
+        setting, fit_edit(setting.prototypes, ForgetRequest(["dog"])), (0.0, 1.0)
+    )
     for ax in figure.axes:
         assert len(ax.patches) == 2
         for patch in ax.patches:

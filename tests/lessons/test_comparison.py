@@ -6,10 +6,18 @@ import pandas as pd
 import pytest
 
 from clip_unlearn import ForgetRequest, Setting, all_requests, fit_edit
+from clip_unlearn.audit.figure import found
 from clip_unlearn.audit.verdict import audit
 from clip_unlearn.baselines.comparison import BASELINES, SEES, compare
-from clip_unlearn.lessons.attacks import attack_panel, found, row
-from clip_unlearn.lessons.comparison import comparison_panel, good_enough, order, overview, places, scorecard
+from clip_unlearn.lessons.attacks import attack_panel, row
+from clip_unlearn.lessons.comparison import (
+    comparison_panel,
+    good_enough,
+    order,
+    overview,
+    places,
+    scorecard,
+)
 from clip_unlearn.lessons.comparison import row as requests_row
 
 METHODS = ["oblique", "random-subspace", "null-space"]
@@ -48,7 +56,9 @@ def test_the_row_shows_each_request(frame) -> None:
     for ax, request in zip(requests_row(frame, requests, "two").axes, requests, strict=True):
         rows = frame[frame["request"] == request].set_index("method").loc[order(METHODS)]
         (line,) = (found for found in ax.lines if found.get_label() == "to forget")
-        assert ax.get_title() == request and list(line.get_xdata()) == pytest.approx(list(100 * rows["forget"]))
+        assert ax.get_title() == request and list(line.get_xdata()) == pytest.approx(
+            list(100 * rows["forget"])
+        )
 
 
 def test_the_scorecard_holds_means_worst_cases_and_seconds(frame) -> None:
@@ -66,11 +76,20 @@ def test_the_scorecard_holds_means_worst_cases_and_seconds(frame) -> None:
 
 
 def test_good_enough_names_who_keeps_within_both_limits() -> None:
-    rows = [("oblique", 0.0, -1.0), ("oblique", 0.1, -9.0), ("ccup-ridge", 0.0, -30.0), ("relabel", 0.0, 0.0)]
+    rows = [
+        ("oblique", 0.0, -1.0),
+        ("oblique", 0.1, -9.0),
+        ("ccup-ridge", 0.0, -30.0),
+        ("relabel", 0.0, 0.0),
+    ]
     frame = pd.DataFrame(rows, columns=["method", "forget", "same_class"])
-    frame = frame.assign(paradigm="domain-specific", sees=[BASELINES[name].sees for name in frame["method"]])
+    frame = frame.assign(
+        paradigm="domain-specific", sees=[BASELINES[name].sees for name in frame["method"]]
+    )
     frame = frame.assign(synthesis=0.0, paraphrase=0.0, retained=0.0, H=1.0, seconds=1.0)
-    mean, worst = (good_enough({"cells": frame}, 0.06, 6.0, worst)["cells"] for worst in (False, True))
+    mean, worst = (
+        good_enough({"cells": frame}, 0.06, 6.0, worst)["cells"] for worst in (False, True)
+    )
     assert mean.to_dict() == dict(zip(SEES, ("none", "none", "oblique", "relabel"), strict=True))
     assert worst.to_dict() == dict(zip(SEES, ("none", "none", "none", "relabel"), strict=True))
 
@@ -81,14 +100,18 @@ def test_the_panel_shows_the_request_that_was_picked(frame) -> None:
     before = panel.image.value
     for class_, domain in (("dog", "sketch"), ("house", "photo")):
         panel.set(**{"class": class_, "domain": domain})
-        assert panel.numbers == pytest.approx({m: rows[f"{class_} in {domain}", m] for m in METHODS})
+        assert panel.numbers == pytest.approx(
+            {m: rows[f"{class_} in {domain}", m] for m in METHODS}
+        )
         assert f"{class_} in {domain}" in panel.line.value
     panel.set(**{"class": "dog", "domain": "sketch"})
     assert panel.image.value == before
 
 
 def test_a_global_request_is_picked_as_all_domains(setting: Setting) -> None:
-    everywhere = compare(setting, all_requests(setting.prototypes.grid, "global"), ["oblique"], progress=False)
+    everywhere = compare(
+        setting, all_requests(setting.prototypes.grid, "global"), ["oblique"], progress=False
+    )
     assert comparison_panel(everywhere, "dog").values == {"class": "dog", "domain": "all domains"}
 
 

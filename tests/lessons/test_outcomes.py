@@ -42,7 +42,9 @@ def setting(clip: Clip, prototypes: Prototypes) -> Setting:
 def test_every_image_of_a_forgotten_class_goes_somewhere(setting: Setting) -> None:
     pairs = every_pair(setting, (0.0, 1.0))
     assert len(pairs) == 2 * 3 * 3
-    assert pairs.groupby(["strength", "forgotten"])["share"].sum().tolist() == pytest.approx([1.0] * 6)
+    assert pairs.groupby(["strength", "forgotten"])["share"].sum().tolist() == pytest.approx(
+        [1.0] * 6
+    )
     assert (pairs.loc[pairs["strength"] == 0, "change"] == 0).all()
     own = pairs[pairs["class"] == pairs["forgotten"]]
     assert own["similarity"].tolist() == pytest.approx([1.0] * 6)
@@ -69,7 +71,9 @@ def test_no_linear_map_closes_the_gap_between_two_classes_in_one_domain_alone() 
     assert torch.allclose(gap, gap[:1].expand_as(gap), atol=1e-5)
 
 
-def test_the_halves_share_no_image_and_the_oracle_is_measured_on_what_it_did_not_see(setting: Setting) -> None:
+def test_the_halves_share_no_image_and_the_oracle_is_measured_on_what_it_did_not_see(
+    setting: Setting,
+) -> None:
     free, seeing = oracle(setting)
     C, K = setting.prototypes.grid.shape
     held = set(seeing.task.images.paths)
@@ -94,7 +98,9 @@ def test_unequal_cells_are_refused(setting: Setting) -> None:
 def test_redirect_leaves_the_order_of_the_other_classes_as_it_was(setting: Setting) -> None:
     """It moves along a dual direction, so with the answer it pulls to struck off nothing was forgotten."""
     p, task = setting.prototypes, setting.task
-    asked = replace(setting, task=replace(task, prompts=tuple(p.class_features[:, None])))  # the very class texts
+    asked = replace(
+        setting, task=replace(task, prompts=tuple(p.class_features[:, None]))
+    )  # the very class texts
     edit = fit_edit(p, ForgetRequest(domains=p.grid.domains[2:]), beta=8.0)
     gone = task.images.domain_of == 2
     answers = measure(asked, edit, 1.0).predicted[gone]
@@ -118,7 +124,9 @@ def test_the_detector_scores_are_those_of_the_calibrated_detector(setting: Setti
 
 
 def test_every_domain_is_measured_as_the_panel_measures_it(setting: Setting) -> None:
-    frame = every_domain(dict(zip(("text", "oracle"), oracle(setting), strict=True)), ["redirect", "null-space"])
+    frame = every_domain(
+        dict(zip(("text", "oracle"), oracle(setting), strict=True)), ["redirect", "null-space"]
+    )
     assert len(frame) == 2 * 2 * 3
     free = oracle(setting)[0]
     row = frame.iloc[0]
@@ -126,12 +134,19 @@ def test_every_domain_is_measured_as_the_panel_measures_it(setting: Setting) -> 
     start, end = (measure(free, edit, x).groups for x in (0.0, 1.0))
     assert row["forget"] == pytest.approx(end["forget"])
     assert row["retained"] == pytest.approx(100 * (end["retained"] - start["retained"]))
-    assert [ax.get_title() for ax in ceiling(frame).axes] == ["every answer allowed", "commonest answer struck off"]
+    assert [ax.get_title() for ax in ceiling(frame).axes] == [
+        "every answer allowed",
+        "commonest answer struck off",
+    ]
 
 
 def test_figures_say_what_they_show(setting: Setting) -> None:
     grid = setting.prototypes.grid
-    requests = [ForgetRequest(["dog"]), ForgetRequest(["dog"], ["sketch"]), ForgetRequest(domains=["sketch"])]
+    requests = [
+        ForgetRequest(["dog"]),
+        ForgetRequest(["dog"], ["sketch"]),
+        ForgetRequest(domains=["sketch"]),
+    ]
     figure = paradigms(grid, requests)
     dark = [ax.collections[0].get_array().sum() for ax in figure.axes]
     assert dark == [int(r.mask(grid).sum()) for r in requests]
@@ -145,7 +160,10 @@ def test_figures_say_what_they_show(setting: Setting) -> None:
 
 
 def test_the_strips_sort_every_image_into_one_group_and_mark_its_mean(setting: Setting) -> None:
-    images, mask = setting.task.images, ForgetRequest(["dog"], ["sketch"]).mask(setting.prototypes.grid)
+    images, mask = (
+        setting.task.images,
+        ForgetRequest(["dog"], ["sketch"]).mask(setting.prototypes.grid),
+    )
     reading = torch.arange(len(images), dtype=torch.float32)
     figure = reading_strips({"one": reading, "other": -reading}, mask, images)
     assert [ax.get_title() for ax in figure.axes] == ["one", "other"]

@@ -28,14 +28,20 @@ def test_choices_refit_and_redraw(setting: Setting) -> None:
     panel = strength_panel(setting, request, ["class", "domain", "method"], "oblique", rho=(0, 1))
     stage, seen = panel.scene._stage, {panel.image.value}
     panel.controls["rho"].value = 0.2
-    assert panel.scene._stage is stage, "the same cells are forgotten: nothing but the curves changes"
+    assert panel.scene._stage is stage, (
+        "the same cells are forgotten: nothing but the curves changes"
+    )
     for name, value in (("class", classes[1]), ("domain", domains[2])):
         panel.controls[name].value = value
         seen.add(panel.image.value)
-    assert len(seen) == 3 and panel.scene._stage.edit.request == ForgetRequest(classes[1:2], domains[2:])
+    assert len(seen) == 3 and panel.scene._stage.edit.request == ForgetRequest(
+        classes[1:2], domains[2:]
+    )
 
 
-def test_a_method_without_the_slider_s_hyper_parameter_is_shown_as_an_error_not_ignored(setting: Setting) -> None:
+def test_a_method_without_the_slider_s_hyper_parameter_is_shown_as_an_error_not_ignored(
+    setting: Setting,
+) -> None:
     request = ForgetRequest(setting.prototypes.grid.classes[:1])
     panel = strength_panel(setting, request, choose=["method"])
     panel.controls["method"].value = "null-space"
@@ -45,7 +51,9 @@ def test_a_method_without_the_slider_s_hyper_parameter_is_shown_as_an_error_not_
 def test_sliders_start_where_fit_edit_would(setting: Setting, request_of: ForgetRequest) -> None:
     panel = strength_panel(setting, request_of, beta=(0, 2))
     assert panel.controls["beta"].value == 1.1, "every paradigm's default method has beta 1.1"
-    assert torch.equal(panel.scene._stage.edit.factors["visual"][0], panel.scene.fit().factors["visual"][0])
+    assert torch.equal(
+        panel.scene._stage.edit.factors["visual"][0], panel.scene.fit().factors["visual"][0]
+    )
     assert default_of("rho", "oblique", "domain-specific", 0.0) == 0.8
     assert default_of("lam", "retain-aware", "global", 0.0) == 1.0
     assert default_of("rtol", "null-space-text", "global", 0.3) == 0.3
@@ -53,10 +61,14 @@ def test_sliders_start_where_fit_edit_would(setting: Setting, request_of: Forget
 
 def test_what_cannot_be_chosen_is_named(setting: Setting) -> None:
     with pytest.raises(InputError, match='a global panel has nothing to choose for "domain"'):
-        strength_panel(setting, ForgetRequest(setting.prototypes.grid.classes[:1]), choose=["domain"])
+        strength_panel(
+            setting, ForgetRequest(setting.prototypes.grid.classes[:1]), choose=["domain"]
+        )
 
 
-def test_the_pictures_come_from_the_groups_their_titles_name(setting: Setting, request_of: ForgetRequest) -> None:
+def test_the_pictures_come_from_the_groups_their_titles_name(
+    setting: Setting, request_of: ForgetRequest
+) -> None:
     mask, images = request_of.mask(setting.prototypes.grid), setting.task.images
     groups = group_masks(mask, images)
     (title, forget), *stay = pictures(setting, mask, width=2)
@@ -64,10 +76,14 @@ def test_the_pictures_come_from_the_groups_their_titles_name(setting: Setting, r
     assert stay and all(groups["retained"][torch.tensor(chosen)].all() for _, chosen in stay)
 
 
-def test_strength_zero_predicts_what_the_model_predicts(setting: Setting, request_of: ForgetRequest) -> None:
+def test_strength_zero_predicts_what_the_model_predicts(
+    setting: Setting, request_of: ForgetRequest
+) -> None:
     edit = strength_panel(setting, request_of).scene.fit()
     plain = measure(setting, edit, 0.0)
-    assert torch.equal(plain.predicted, predict(setting.task, setting.prototypes.W, setting.prototypes.W_text))
+    assert torch.equal(
+        plain.predicted, predict(setting.task, setting.prototypes.W, setting.prototypes.W_text)
+    )
     assert set(plain.groups) >= {"forget", "retained"}
 
 
@@ -78,7 +94,9 @@ def test_cells_without_images_are_refused_by_name(setting: Setting) -> None:
     assert "no readable image of cat in art painting" in panel.line.value and panel.numbers == {}
 
 
-def test_the_static_row_has_one_picture_a_strength(setting: Setting, request_of: ForgetRequest) -> None:
+def test_the_static_row_has_one_picture_a_strength(
+    setting: Setting, request_of: ForgetRequest
+) -> None:
     figure = strength_panel(setting, request_of).scene.row((0.0, 0.5, 1.0))
     titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
     assert [t.split("\n")[0] for t in titles] == ["strength 0", "strength 0.5", "strength 1"]

@@ -15,11 +15,10 @@ from PIL import Image
 from torch.nn.functional import cosine_similarity, normalize
 
 from clip_unlearn import Clip, ConceptGrid, Setting, Synthesis, load_clip, synthesize_prototypes
-from clip_unlearn.core.concepts import UnknownNameError
+from clip_unlearn.core.concepts import ALL_DOMAINS, UnknownNameError
 from clip_unlearn.core.errors import InputError
 from clip_unlearn.images.datasets import Features
 from clip_unlearn.lessons.spaces import (
-    ALL_DOMAINS,
     REAL,
     TEXT,
     cell_means,
@@ -55,7 +54,10 @@ def test_the_parts_sum_to_the_means_and_share_nothing() -> None:
     assert torch.allclose(x.mean((0, 1)) + sum(parts.values()), x)
     a, b, c = (part.flatten() for part in parts.values())
     assert max(abs(a @ b), abs(a @ c), abs(b @ c)) < 1e-10
-    assert parts["interaction"].mean(0).abs().max() < 1e-12 and parts["interaction"].mean(1).abs().max() < 1e-12
+    assert (
+        parts["interaction"].mean(0).abs().max() < 1e-12
+        and parts["interaction"].mean(1).abs().max() < 1e-12
+    )
 
 
 def test_class_plus_domain_has_no_interaction_and_one_odd_cell_has() -> None:
@@ -65,7 +67,9 @@ def test_class_plus_domain_has_no_interaction_and_one_odd_cell_has() -> None:
     assert two_way(x)["interaction"].square().sum(-1).argmax() == 2 * 3 + 1
 
 
-def test_cell_means_are_those_of_a_loop_and_nan_without_images(features: Features, grid: ConceptGrid) -> None:
+def test_cell_means_are_those_of_a_loop_and_nan_without_images(
+    features: Features, grid: ConceptGrid
+) -> None:
     means = cell_means(features.f, features, grid.shape)
     for c, k in np.ndindex(*grid.shape):
         here = (features.class_of == c) & (features.domain_of == k)
@@ -74,7 +78,9 @@ def test_cell_means_are_those_of_a_loop_and_nan_without_images(features: Feature
     assert means[empty].isnan().all() and means.isnan().any(-1).sum() == 1
 
 
-def test_cell_means_among_some_images_leave_the_others_out(features: Features, grid: ConceptGrid) -> None:
+def test_cell_means_among_some_images_leave_the_others_out(
+    features: Features, grid: ConceptGrid
+) -> None:
     dog, sketch = grid.class_index("dog"), grid.domain_index("sketch")
     here = ((features.class_of == dog) & (features.domain_of == sketch)).nonzero().flatten()
     among = torch.ones(len(features), dtype=torch.bool)
@@ -90,14 +96,21 @@ def test_cell_means_among_some_images_leave_the_others_out(features: Features, g
 def test_pixels_are_normalised_as_files_are(clip: Clip, pictures: torch.Tensor) -> None:
     size = clip.model.visual.image_size[0]
     array = (255 * pictures[0, :, :size, :size]).to(torch.uint8)
-    expected = clip.image_features(clip.preprocess(Image.fromarray(array.permute(1, 2, 0).numpy()))[None])
+    expected = clip.image_features(
+        clip.preprocess(Image.fromarray(array.permute(1, 2, 0).numpy()))[None]
+    )
     assert torch.allclose(pixel_features(clip, array[None] / 255), expected, atol=1e-4)
 
 
-def test_the_pixel_kind_is_the_mirror_image_of_the_latent_kind_in_the_blend(clip: Clip, grid: ConceptGrid) -> None:
+def test_the_pixel_kind_is_the_mirror_image_of_the_latent_kind_in_the_blend(
+    clip: Clip, grid: ConceptGrid
+) -> None:
     """What 02_visual_prototypes relies on to have the pixel kind of all cells without waiting."""
     how = {"per_cell": 2, "how": Synthesis(steps=2), "progress": False, "cache": False}
-    kinds = {kind: synthesize_prototypes(clip, grid, kind=kind, **how).visual for kind in ("blend", "pixel", "latent")}
+    kinds = {
+        kind: synthesize_prototypes(clip, grid, kind=kind, **how).visual
+        for kind in ("blend", "pixel", "latent")
+    }
     b, pixel, u = (normalize(x, dim=-1) for x in kinds.values())
     assert (pixel - u).norm(dim=-1).min() > 0.1
     assert torch.allclose(2 * (u * b).sum(-1, keepdim=True) * b - u, pixel, atol=1e-5)
@@ -138,10 +151,14 @@ def test_the_prompt_panel_shows_the_mean_of_each_class(setting: Setting) -> None
         assert panel.numbers[name] == pytest.approx(cosine[of].mean().item(), abs=1e-6)
 
 
-def test_the_prompt_panel_redraws_leaves_no_trace_and_forgives_a_blank_prompt(setting: Setting) -> None:
+def test_the_prompt_panel_redraws_leaves_no_trace_and_forgives_a_blank_prompt(
+    setting: Setting,
+) -> None:
     panel = prompt_panel(setting, "a dog", ALL_DOMAINS)
     first = panel.image.value
-    panel.controls["domain"].value = "art painting"  # fewer pictures than places, and a class without any
+    panel.controls[
+        "domain"
+    ].value = "art painting"  # fewer pictures than places, and a class without any
     second = panel.image.value
     panel.controls["prompt"].value = " "
     assert "the prompt is empty" in panel.line.value and panel.numbers == {}
@@ -152,23 +169,37 @@ def test_the_prompt_panel_redraws_leaves_no_trace_and_forgives_a_blank_prompt(se
 def test_what_is_typed_is_shown_as_text_not_as_markup(setting: Setting, make_folder) -> None:
     clip = load_clip(make_folder("vit"), device="cpu")
     clip.model.token_embedding.weight[clip.tokenizer(["<img>"])[0, 1:4]] = 0
-    panel = prompt_panel(Setting(clip, setting.prototypes, setting.task, None, 0.0), "a <img>", ALL_DOMAINS)
+    panel = prompt_panel(
+        Setting(clip, setting.prototypes, setting.task, None, 0.0), "a <img>", ALL_DOMAINS
+    )
     assert "&lt;img&gt;" in panel.line.value and "<img>" not in panel.line.value
 
 
-def test_a_trace_is_one_where_the_pictures_are_the_targets(clip: Clip, pictures: torch.Tensor) -> None:
+def test_a_trace_is_one_where_the_pictures_are_the_targets(
+    clip: Clip, pictures: torch.Tensor
+) -> None:
     f, W = pixel_features(clip, pictures), clip.heads["visual"].weight
     frame = trace(clip, {0: pictures, 5: pictures.flip(0)}, normalize(f @ W, dim=-1), 3 * f + 1)
-    assert frame.loc[0, TEXT] == pytest.approx(1, abs=1e-5) and frame.loc[0, REAL] == pytest.approx(1, abs=1e-5)
+    assert frame.loc[0, TEXT] == pytest.approx(1, abs=1e-5) and frame.loc[0, REAL] == pytest.approx(
+        1, abs=1e-5
+    )
     assert (frame.loc[5] < frame.loc[0]).all() and frame.index.name == "step"
 
 
-def test_the_step_panel_shows_the_step_and_the_recipe_it_names(clip: Clip, pictures: torch.Tensor) -> None:
+def test_the_step_panel_shows_the_step_and_the_recipe_it_names(
+    clip: Clip, pictures: torch.Tensor
+) -> None:
     f = pixel_features(clip, pictures)
     target = normalize(f @ clip.heads["visual"].weight, dim=-1)
-    kept = {"a": {0: pictures, 5: 1 - pictures, 10: pictures**2}, "b": {0: pictures, 5: pictures**3, 10: pictures**4}}
+    kept = {
+        "a": {0: pictures, 5: 1 - pictures, 10: pictures**2},
+        "b": {0: pictures, 5: pictures**3, 10: pictures**4},
+    }
     traces = {name: trace(clip, x, target, f) for name, x in kept.items()}
-    panel, seen = step_panel({name: (kept[name], traces[name]) for name in kept}, list("wxyz")), set()
+    panel, seen = (
+        step_panel({name: (kept[name], traces[name]) for name in kept}, list("wxyz")),
+        set(),
+    )
     for recipe in kept:
         for step in (0, 5, 10):
             panel.set(step=step, recipe=recipe)
@@ -176,15 +207,30 @@ def test_the_step_panel_shows_the_step_and_the_recipe_it_names(clip: Clip, pictu
             assert f"step {step}" in panel.line.value
             seen.add(panel.image.value)
     assert len(seen) == 6
-    assert repr(panel) == "Live panel (step 10, recipe b); open the notebook in JupyterLab to move it."
+    assert (
+        repr(panel) == "Live panel (step 10, recipe b); open the notebook in JupyterLab to move it."
+    )
 
 
-def test_a_strip_has_each_picture_under_its_row_with_its_caption(setting: Setting, pictures: torch.Tensor) -> None:
+def test_a_strip_has_each_picture_under_its_row_with_its_caption(
+    setting: Setting, pictures: torch.Tensor
+) -> None:
     shown = labelled(setting, [0, 3])
     figure = strip({"files": shown, "pixels": [(x, f"no. {i}") for i, x in enumerate(pictures)]})
-    assert len(figure.axes) == 2 * 4 and [a.get_title(loc="left") for a in figure.axes[::4]] == ["files", "pixels"]
+    assert len(figure.axes) == 2 * 4 and [a.get_title(loc="left") for a in figure.axes[::4]] == [
+        "files",
+        "pixels",
+    ]
     captions = [a.texts[0].get_text() for a in figure.axes]
-    assert captions == [*(caption for _, caption in shown), " ", " ", "no. 0", "no. 1", "no. 2", "no. 3"]
+    assert captions == [
+        *(caption for _, caption in shown),
+        " ",
+        " ",
+        "no. 0",
+        "no. 1",
+        "no. 2",
+        "no. 3",
+    ]
     assert captions[0].startswith(setting.task.grid.classes[setting.task.images.class_of[0]])
     assert np.allclose(figure.axes[5].images[0].get_array(), pictures[1].permute(1, 2, 0))
 
@@ -195,7 +241,9 @@ def test_a_map_is_centred_along_the_gap(setting: Setting) -> None:
     offsets = [[c.get_offsets().mean(0) for c in ax.collections] for ax in figure.axes]
     for apart, (a, b) in zip((True, True, False), offsets, strict=True):
         assert (np.linalg.norm(a - b) > 1) == apart
-    assert offsets[1][1][0] - offsets[1][0][0] == pytest.approx(6, abs=1e-4)  # |2, ..., 2| in 9 dimensions
+    assert offsets[1][1][0] - offsets[1][0][0] == pytest.approx(
+        6, abs=1e-4
+    )  # |2, ..., 2| in 9 dimensions
     assert len(png(figure)) > 10_000
 
 
@@ -204,7 +252,9 @@ def test_names_on_a_map_stand_beside_the_axes_and_apart() -> None:
     figure = pair_map({"x": x, "y": x + 2}, {0: "none", 1: "one", 2: "two", 3: "three"})
     figure.canvas.draw()
     for ax in figure.axes:
-        words = [Text.get_window_extent(text) for text in ax.texts]  # without the line that leads to the point
+        words = [
+            Text.get_window_extent(text) for text in ax.texts
+        ]  # without the line that leads to the point
         assert len(words) == 4 and min(word.x0 for word in words) > ax.bbox.x1
         words.sort(key=lambda word: word.y0)
         assert all(below.y1 <= above.y0 for below, above in pairwise(words))
@@ -212,6 +262,12 @@ def test_names_on_a_map_stand_beside_the_axes_and_apart() -> None:
 
 def test_a_scale_even_about_zero_gets_a_diverging_map() -> None:
     frame = pd.DataFrame([[0.5, -0.001]], ["dog"], ["photo", "sketch"])
-    names = [heatmaps({"a": frame, "b": frame}, "x", s).axes[1].collections[0].cmap.name for s in ((-1, 1), (0, 1))]
+    names = [
+        heatmaps({"a": frame, "b": frame}, "x", s).axes[1].collections[0].cmap.name
+        for s in ((-1, 1), (0, 1))
+    ]
     assert names == ["PuOr_r", "mako"]
-    assert [t.get_text() for t in heatmaps({"a": frame}, "x", (-1, 1)).axes[0].texts] == ["0.50", "0.00"]
+    assert [t.get_text() for t in heatmaps({"a": frame}, "x", (-1, 1)).axes[0].texts] == [
+        "0.50",
+        "0.00",
+    ]

@@ -19,7 +19,9 @@ def closed_figures() -> Iterator[None]:
     plt.close("all")
 
 
-def moved(points: torch.Tensor, factors: tuple[torch.Tensor, torch.Tensor], strength: float = 1.0) -> torch.Tensor:
+def moved(
+    points: torch.Tensor, factors: tuple[torch.Tensor, torch.Tensor], strength: float = 1.0
+) -> torch.Tensor:
     A, B = factors
     return points + strength * (points @ A) @ B
 
@@ -29,7 +31,9 @@ def test_the_score_of_the_forgotten_prompt_falls_in_proportion(strength: float) 
     points, u = torch.cat(list(toys.CLASSES.groups.values())), toys.PROMPTS[0]
     after = moved(points, toys.CLASSES.edit(), strength)
     torch.testing.assert_close(after @ u, (1 - strength) * (points @ u))
-    torch.testing.assert_close(after[:, 0], points[:, 0], msg="what is orthogonal to u is untouched")
+    torch.testing.assert_close(
+        after[:, 0], points[:, 0], msg="what is orthogonal to u is untouched"
+    )
 
 
 def test_only_the_dogs_of_the_first_toy_lose_their_name() -> None:
@@ -52,7 +56,9 @@ def test_the_oblique_edit_removes_along_the_class_whatever_it_detects(rho: float
     points, factors = torch.cat(list(toys.DOMAINS.groups.values())), toys.edit_of_cell(rho=rho)
     after = moved(points, factors)
     torch.testing.assert_close(after[:, 0], points[:, 0], msg="images move straight up or down")
-    assert moved(toys.CELLS[0, 0], factors)[1] == pytest.approx(0, abs=1e-5), "beta 1 takes all of the dog sketch"
+    assert moved(toys.CELLS[0, 0], factors)[1] == pytest.approx(0, abs=1e-5), (
+        "beta 1 takes all of the dog sketch"
+    )
 
 
 def test_at_rho_1_the_detector_does_not_see_the_dog_photo() -> None:
@@ -67,22 +73,40 @@ def test_the_panel_shows_who_survives_and_forgets_where_it_came_from() -> None:
     kept, picture = dict(panel.numbers), panel.image.value
     assert kept["dog sketches"] == 0 and kept["dog photos"] == kept["cat sketches"] == 1
     panel.set(rho=0.0, beta=2.0)
-    assert panel.numbers["dog photos"] == 0 and panel.numbers["cat photos"] < 1 and panel.image.value != picture
+    assert (
+        panel.numbers["dog photos"] == 0
+        and panel.numbers["cat photos"] < 1
+        and panel.image.value != picture
+    )
     panel.set(rho=1.0, beta=1.0)
     assert panel.numbers == kept and panel.image.value == picture
 
 
 def test_a_row_has_one_picture_a_step_named_after_it() -> None:
-    figure = toys.row(toys.DOMAINS, [{"method": "null-space", "strength": 1}, {"strength": 0.5, "rho": 1.0}])
-    assert [ax.get_title() for ax in figure.axes] == ["null-space, strength 1", "strength 0.5, rho 1"]
-    assert len({(ax.get_xlim(), ax.get_ylim()) for ax in figure.axes}) == 1, "the scales do not move"
+    figure = toys.row(
+        toys.DOMAINS, [{"method": "null-space", "strength": 1}, {"strength": 0.5, "rho": 1.0}]
+    )
+    assert [ax.get_title() for ax in figure.axes] == [
+        "null-space, strength 1",
+        "strength 0.5, rho 1",
+    ]
+    assert len({(ax.get_xlim(), ax.get_ylim()) for ax in figure.axes}) == 1, (
+        "the scales do not move"
+    )
     assert figure.get_suptitle() == toys.DOMAINS.title
-    assert toys.row(toys.CLASSES, [{"strength": 1}], "another title").get_suptitle() == "another title"
+    assert (
+        toys.row(toys.CLASSES, [{"strength": 1}], "another title").get_suptitle() == "another title"
+    )
 
 
 def test_the_plain_projector_shows_one_direction_the_oblique_edit_two() -> None:
-    figure = toys.row(toys.DOMAINS, [{"method": "null-space", "strength": 1}, {"strength": 1, "rho": 1.0}])
-    named = [sorted(t.get_text() for t in ax.texts if t.get_style() == "italic" and t.get_text()) for ax in figure.axes]
+    figure = toys.row(
+        toys.DOMAINS, [{"method": "null-space", "strength": 1}, {"strength": 1, "rho": 1.0}]
+    )
+    named = [
+        sorted(t.get_text() for t in ax.texts if t.get_style() == "italic" and t.get_text())
+        for ax in figure.axes
+    ]
     assert named == [["u"], ["l", "r"]]
 
 

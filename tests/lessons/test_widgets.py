@@ -30,7 +30,10 @@ def bar(strength: float, name: str = "a") -> View:
 
 @pytest.fixture
 def panel() -> Panel:
-    controls = {"strength": slider("strength", value=0.5), "name": choice("name", ["a", "b", "broken"])}
+    controls = {
+        "strength": slider("strength", value=0.5),
+        "name": choice("name", ["a", "b", "broken"]),
+    }
     return Panel(bar, controls, alt="a bar")
 
 
@@ -95,7 +98,10 @@ def test_the_slider_waits_until_it_is_let_go() -> None:
 
 
 def test_the_text_of_a_panel_is_stable(panel: Panel) -> None:
-    assert repr(panel) == "Live panel (strength 0.5, name a); open the notebook in JupyterLab to move it."
+    assert (
+        repr(panel)
+        == "Live panel (strength 0.5, name a); open the notebook in JupyterLab to move it."
+    )
 
 
 def moving(live: bool) -> tuple[LiveFigure, object]:

@@ -47,7 +47,9 @@ CLASS_OF = [0, 0, 1, 2, 0, 1, 1, 2]
 DOMAIN_OF = [0, 0, 0, 0, 1, 1, 1, 1]
 
 
-def hand_made(predicted: list[int], grid: ConceptGrid = GRID, domains: list[int] = DOMAIN_OF) -> Task:
+def hand_made(
+    predicted: list[int], grid: ConceptGrid = GRID, domains: list[int] = DOMAIN_OF
+) -> Task:
     """A task with D = d = C whose images are predicted as given, by prompts and paraphrases alike, with W = I."""
     C = len(grid.classes)
     f = one_hot(torch.tensor(predicted), C).float()
@@ -73,12 +75,17 @@ def task(clip: Clip, grid: ConceptGrid, features: Features) -> Task:
 
 
 @pytest.mark.parametrize("paraphrase", [False, True])
-def test_classifier_is_open_clips_zero_shot_classifier(clip: Clip, task: Task, paraphrase: bool) -> None:
+def test_classifier_is_open_clips_zero_shot_classifier(
+    clip: Clip, task: Task, paraphrase: bool
+) -> None:
     templates = [
-        lambda c, t=t: t.replace("{class}", c) for t in (PARAPHRASE_TEMPLATES if paraphrase else TEST_TEMPLATES)
+        lambda c, t=t: t.replace("{class}", c)
+        for t in (PARAPHRASE_TEMPLATES if paraphrase else TEST_TEMPLATES)
     ]
     with torch.no_grad():
-        expected = open_clip.build_zero_shot_classifier(clip.model, clip.tokenizer, task.grid.classes, templates)
+        expected = open_clip.build_zero_shot_classifier(
+            clip.model, clip.tokenizer, task.grid.classes, templates
+        )
     found = classifier(task.paraphrases if paraphrase else task.prompts, clip.heads["text"].weight)
     torch.testing.assert_close(found, expected.T, atol=1e-5, rtol=0)
 
@@ -87,7 +94,9 @@ def zero_shot(clip: Clip, task: Task, pixels: Tensor) -> Tensor:
     """Predictions by open_clip alone."""
     templates = [lambda c, t=t: t.replace("{class}", c) for t in TEST_TEMPLATES]
     with torch.no_grad():
-        weights = open_clip.build_zero_shot_classifier(clip.model, clip.tokenizer, task.grid.classes, templates)
+        weights = open_clip.build_zero_shot_classifier(
+            clip.model, clip.tokenizer, task.grid.classes, templates
+        )
         return (clip.model.encode_image(pixels, normalize=True) @ weights).argmax(1)
 
 
@@ -95,7 +104,9 @@ def opened(clip: Clip, task: Task) -> Tensor:
     return torch.stack([clip.preprocess(Image.open(p).convert("RGB")) for p in task.images.paths])
 
 
-def test_predictions_at_strength_zero_are_the_unedited_models(clip: Clip, task: Task, prototypes: Prototypes) -> None:
+def test_predictions_at_strength_zero_are_the_unedited_models(
+    clip: Clip, task: Task, prototypes: Prototypes
+) -> None:
     edit = fit_edit(prototypes, REQUESTS["global"], towers="both")
     predicted = predict(task, *edited_weights(prototypes, edit, 0.0))
     assert torch.equal(predicted, zero_shot(clip, task, opened(clip, task)))
@@ -119,9 +130,13 @@ def test_accuracy_grid_of_a_case_counted_by_hand() -> None:
     task = hand_made([0, 1, 1, 2, 0, 1, 2, 0])
     W = torch.eye(3)
     expected = pd.DataFrame(
-        [[0.5, 1.0], [1.0, 0.5], [1.0, 0.0]], index=["cat", "dog", "house"], columns=["photo", "sketch"]
+        [[0.5, 1.0], [1.0, 0.5], [1.0, 0.0]],
+        index=["cat", "dog", "house"],
+        columns=["photo", "sketch"],
     )
-    pd.testing.assert_frame_equal(accuracy_grid(task, predict(task, W, W)), expected, check_dtype=False)
+    pd.testing.assert_frame_equal(
+        accuracy_grid(task, predict(task, W, W)), expected, check_dtype=False
+    )
 
 
 def test_accuracy_of_a_cell_without_images_is_not_a_number() -> None:
@@ -139,7 +154,12 @@ def test_accuracy_of_a_cell_without_images_is_not_a_number() -> None:
         (ForgetRequest(None, ["sketch"]), "00001111", None, None),
         (ForgetRequest(["dog"], ["sketch"]), "00000110", "00100000", "00001001"),
         (ForgetRequest(["dog", "cat"], ["sketch"]), "00001110", "11100000", "00000001"),
-        (ForgetRequest(["dog"], ["photo", "sketch"]), "00100110", None, None),  # in all domains: global by another name
+        (
+            ForgetRequest(["dog"], ["photo", "sketch"]),
+            "00100110",
+            None,
+            None,
+        ),  # in all domains: global by another name
     ],
     ids=str,
 )
@@ -149,7 +169,12 @@ def test_groups_of_a_case_counted_by_hand(
     masks = group_masks(request_.mask(GRID), hand_made([0] * 8).images)
     text = {k: v if v is None else "".join(str(int(x)) for x in v) for k, v in masks.items()}
     retained = forget.translate(str.maketrans("01", "10"))
-    assert text == {"forget": forget, "retained": retained, "same_class": same_class, "same_domain": same_domain}
+    assert text == {
+        "forget": forget,
+        "retained": retained,
+        "same_class": same_class,
+        "same_domain": same_domain,
+    }
 
 
 # ---- H
@@ -159,7 +184,9 @@ def test_groups_of_a_case_counted_by_hand(
     ("retained", "forget", "expected"),
     [(1, 0, 1), (0, 1, 0), (0, 0, 0), (1, 1, 0), (0.5, 0.5, 0.5), (0.8, 0.4, 2 * 0.8 * 0.6 / 1.4)],
 )
-def test_harmonic_mean_of_memory_and_forgetting(retained: float, forget: float, expected: float) -> None:
+def test_harmonic_mean_of_memory_and_forgetting(
+    retained: float, forget: float, expected: float
+) -> None:
     assert harmonic(retained, forget) == pytest.approx(expected)
 
 
@@ -171,7 +198,9 @@ def test_evaluate_of_a_case_counted_by_hand() -> None:
     task, p = hand_made(CLASS_OF), hand_prototypes()
     frame = evaluate(p, fit_edit(p, ForgetRequest(["dog"]), "null-space"), task, (0.0, 1.0))
     table = frame.set_index(["strength", "group"])
-    assert table.loc[(0.0, "forget"), "accuracy"] == 1 and table.loc[(1.0, "forget"), "accuracy"] == 0
+    assert (
+        table.loc[(0.0, "forget"), "accuracy"] == 1 and table.loc[(1.0, "forget"), "accuracy"] == 0
+    )
     assert table.loc[(0.0, "retained"), "accuracy"] == table.loc[(1.0, "retained"), "accuracy"] == 1
     assert table.loc[(1.0, "forget"), "n"] == 3 and table.loc[(1.0, "retained"), "n"] == 5
     assert table.loc[(0.0, "forget"), "H"] == 0 and table.loc[(1.0, "forget"), "H"] == 1
@@ -179,16 +208,22 @@ def test_evaluate_of_a_case_counted_by_hand() -> None:
 
 def test_paraphrases_are_measured_by_their_own_prompts() -> None:
     p, task = hand_prototypes(), hand_made(CLASS_OF)
-    task = replace(task, paraphrases=tuple(torch.eye(3).roll(1, 0)[:, None]))  # each names the class before it
+    task = replace(
+        task, paraphrases=tuple(torch.eye(3).roll(1, 0)[:, None])
+    )  # each names the class before it
     frame = evaluate(p, fit_edit(p, ForgetRequest(["dog"]), "null-space"), task, [0.0])
     assert frame["accuracy"].eq(1).all() and frame["paraphrase"].eq(0).all()
 
 
 def test_evaluate_is_tidy(prototypes: Prototypes, task: Task, request_of: ForgetRequest) -> None:
     frame = evaluate(prototypes, fit_edit(prototypes, request_of), task)
-    groups = ["forget", "retained"] + ["same_class", "same_domain"] * (request_of.paradigm == "domain-specific")
+    groups = ["forget", "retained"] + ["same_class", "same_domain"] * (
+        request_of.paradigm == "domain-specific"
+    )
     assert list(frame.columns) == ["strength", "group", "n", "accuracy", "paraphrase", "H"]
-    assert list(zip(frame["strength"], frame["group"], strict=True)) == [(s, g) for s in STRENGTHS for g in groups]
+    assert list(zip(frame["strength"], frame["group"], strict=True)) == [
+        (s, g) for s in STRENGTHS for g in groups
+    ]
     assert frame[["accuracy", "paraphrase", "H"]].stack().between(0, 1).all()
     counts = frame[frame["strength"] == 0].set_index("group")["n"]
     assert counts["forget"] + counts["retained"] == len(task.images)
@@ -212,7 +247,11 @@ UNRELATED = ConceptGrid(["bird", "fish", "key"], ["photo", "sketch"])
     [
         (ForgetRequest(["dog"]), 8, 6 / 8),
         (ForgetRequest(["dog"], ["sketch"]), 8, 6 / 8),
-        (ForgetRequest(None, ["sketch"]), 4, 3 / 4),  # sketches are wholly forgotten: the photos count
+        (
+            ForgetRequest(None, ["sketch"]),
+            4,
+            3 / 4,
+        ),  # sketches are wholly forgotten: the photos count
         (ForgetRequest(GRID.classes, ["sketch"]), 4, 3 / 4),  # the same request, spelt out
     ],
     ids=str,
@@ -235,7 +274,9 @@ def test_evaluate_does_not_change_what_it_is_given(prototypes: Prototypes, task:
 # ---- every request of a kind
 
 
-@pytest.mark.parametrize(("paradigm", "rows"), [("global", 3), ("domain-specific", 8), ("whole-domain", 3)])
+@pytest.mark.parametrize(
+    ("paradigm", "rows"), [("global", 3), ("domain-specific", 8), ("whole-domain", 3)]
+)
 def test_a_survey_has_one_row_for_every_request_with_images(
     prototypes: Prototypes, task: Task, paradigm: str, rows: int
 ) -> None:
@@ -247,10 +288,18 @@ def test_a_survey_has_one_row_for_every_request_with_images(
 def test_a_row_of_a_survey_is_that_requests_evaluation() -> None:
     p, task = hand_prototypes(), hand_made(CLASS_OF)
     others = hand_made([0, 1, 1, 2, 0, 1, 0, 2], UNRELATED)
-    frame = every_request(p, task, "global", "null-space", unrelated=others, progress=False).set_index("request")
+    frame = every_request(
+        p, task, "global", "null-space", unrelated=others, progress=False
+    ).set_index("request")
     row = frame.loc["dog in all domains"]
-    assert row["before"] == 1 and row["forget"] == 0 and row["paraphrase"] == 0 and row["retained"] == 0
-    # The fish share the dog's direction: two right ones become birds, and so, by luck, does a bird taken for a fish.
+    assert (
+        row["before"] == 1
+        and row["forget"] == 0
+        and row["paraphrase"] == 0
+        and row["retained"] == 0
+    )
+    # The fish share the dog's direction: two right ones become birds, and so, by luck, does a bird
+    # taken for a fish.
     assert row["unrelated"] == pytest.approx(100 * (1 - 2) / 8)
 
 
@@ -279,7 +328,11 @@ def test_the_table_of_summaries_has_a_cell_for_every_group() -> None:
     row = {"requests": 2, "kind": "global", "method": "oblique", "before": 0.7}
     row |= {"forget": 0.2, "forget worst": 0.3, "retained": -0.5, "retained worst": -2.0}
     head, rule, line = markdown([row]).splitlines()
-    assert "0.200 (0.30)" in line and "-0.5 (-2.0)" in line and "| 2 global | oblique | 0.700 |" in line
+    assert (
+        "0.200 (0.30)" in line
+        and "-0.5 (-2.0)" in line
+        and "| 2 global | oblique | 0.700 |" in line
+    )
     assert head.count("|") == rule.count("|") == line.count("|") == 3 + len(GROUPS) + 1 + 1
 
 

@@ -34,7 +34,9 @@ def frame(**columns: list[float]) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("towers", ["visual", "both"])
-def test_the_curve_is_what_evaluate_measures(setting: Setting, request_of: ForgetRequest, towers: str) -> None:
+def test_the_curve_is_what_evaluate_measures(
+    setting: Setting, request_of: ForgetRequest, towers: str
+) -> None:
     if towers == "both" and request_of.paradigm != "global":
         pytest.skip("the text side is edited for global requests only")
     edit = fit_edit(setting.prototypes, request_of, towers=towers)
@@ -52,10 +54,16 @@ def test_similarities_are_cosines_counted_one_by_one(setting: Setting, strength:
     curve, own, other = measure_at(p, edit, task, [0.5, strength])
     text = classifier(task.prompts, p.W_text)
     dog, sketch = p.grid.class_index("dog"), p.grid.domain_index("sketch")
-    gone = [i for i in range(len(task.images)) if (task.images.class_of[i], task.images.domain_of[i]) == (dog, sketch)]
+    gone = [
+        i
+        for i in range(len(task.images))
+        if (task.images.class_of[i], task.images.domain_of[i]) == (dog, sketch)
+    ]
     cosine = normalize(task.images.f[gone] @ edit.weight(p.W, strength), dim=-1) @ text.T
     rest = [c for c in range(len(text)) if c != dog]
-    assert torch.allclose(own[1], cosine[:, dog], atol=1e-6) and torch.allclose(other[1], cosine[:, rest], atol=1e-6)
+    assert torch.allclose(own[1], cosine[:, dog], atol=1e-6) and torch.allclose(
+        other[1], cosine[:, rest], atol=1e-6
+    )
     last = [int(row.argmin()) == dog for row in cosine]
     assert curve["farthest"].iloc[1] == pytest.approx(np.mean(last))
 
@@ -68,14 +76,20 @@ def test_prototypes_are_judged_by_their_cosines_with_the_class_prompts(setting: 
     for strength, row in prototype_curve(p, edit, (0.0, 0.7)).iterrows():
         cosine = normalize(features @ edit.weight(p.W, strength), dim=-1) @ p.class_text.T
         assert row["own"] == pytest.approx(cosine[:, dog].mean().item(), abs=1e-6)
-        assert row["other"] == pytest.approx((cosine.sum(1) - cosine[:, dog]).mean().item() / (len(p.grid.classes) - 1))
+        assert row["other"] == pytest.approx(
+            (cosine.sum(1) - cosine[:, dog]).mean().item() / (len(p.grid.classes) - 1)
+        )
 
 
 def test_the_prototypes_rule_sees_no_image(setting: Setting) -> None:
     """Other images, another choice by images; the prototypes' choice stays."""
     p, edit = setting.prototypes, fit_edit(setting.prototypes, ForgetRequest(["dog"]))
     found = [
-        choose(p, edit, image_curve(p, edit, replace(setting.task, images=replace(setting.task.images, f=f))))
+        choose(
+            p,
+            edit,
+            image_curve(p, edit, replace(setting.task, images=replace(setting.task.images, f=f))),
+        )
         for f in (setting.task.images.f, p.visual.mean((0, 1, 2)) - setting.task.images.f)
     ]
     assert found[0]["prototype rule"] == pytest.approx(found[1]["prototype rule"], nan_ok=True)
@@ -112,14 +126,19 @@ def test_every_request_gets_every_rule_and_its_own_row(setting: Setting) -> None
     for rule, strength in choose(p, edit, curve).items():
         assert rows.loc[rule, "reached"] == (not np.isnan(strength))
         at = 1.0 if np.isnan(strength) else strength
-        assert rows.loc[rule, "strength"] == at and rows.loc[rule, "own"] == pytest.approx(curve.loc[at, "own"])
+        assert rows.loc[rule, "strength"] == at and rows.loc[rule, "own"] == pytest.approx(
+            curve.loc[at, "own"]
+        )
 
 
 def test_what_chose_and_what_measures_share_no_image(setting: Setting) -> None:
     first, second = halves(setting.task)
     paths = set(first.images.paths), set(second.images.paths)
     assert not paths[0] & paths[1] and paths[0] | paths[1] == set(setting.task.images.paths)
-    cells = [set(zip(t.images.class_of.tolist(), t.images.domain_of.tolist(), strict=True)) for t in (first, second)]
+    cells = [
+        set(zip(t.images.class_of.tolist(), t.images.domain_of.tolist(), strict=True))
+        for t in (first, second)
+    ]
     assert cells[0] == cells[1], "both halves know every cell"
     p = setting.prototypes
     table = every_choice(p, first, "global", measured=second)

@@ -11,10 +11,13 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny import CONFIGS, tiny_model
+from tiny import CONFIGS, Bomb, tiny_model
 
 from clip_unlearn import Clip, load_clip
-from clip_unlearn.models.clip import CONFIG, WEIGHTS, Head, ModelError, image_head, text_head
+from clip_unlearn.core.errors import ModelError
+from clip_unlearn.models.clip import CONFIG
+from clip_unlearn.models.sources import WEIGHTS
+from clip_unlearn.models.towers import Head, image_head, text_head
 
 PROMPTS = ["a dog", "a sketch of a house", "this is a cat"]
 
@@ -29,7 +32,9 @@ def pixels(clip: Clip, n: int = 3) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_image_features_times_w_are_the_image_embedding(clips: Callable[[str], Clip], kind: str) -> None:
+def test_image_features_times_w_are_the_image_embedding(
+    clips: Callable[[str], Clip], kind: str
+) -> None:
     clip = clips(kind)
     x = pixels(clip)
     with torch.no_grad():
@@ -42,16 +47,22 @@ def test_image_features_times_w_are_the_image_embedding(clips: Callable[[str], C
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_text_features_times_w_are_the_text_embedding(clips: Callable[[str], Clip], kind: str) -> None:
+def test_text_features_times_w_are_the_text_embedding(
+    clips: Callable[[str], Clip], kind: str
+) -> None:
     clip = clips(kind)
     with torch.no_grad():
         expected = clip.model.encode_text(clip.tokenizer(PROMPTS))
-    torch.testing.assert_close(clip.text_features(PROMPTS) @ clip.heads["text"].weight, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        clip.text_features(PROMPTS) @ clip.heads["text"].weight, expected, atol=1e-5, rtol=1e-5
+    )
     assert expected.std(0).max() > 1e-3
 
 
 @pytest.mark.parametrize("kind", ["timm-linear-bias", "modified-resnet"])
-def test_a_bias_is_one_more_row_met_by_a_constant_one(clips: Callable[[str], Clip], kind: str) -> None:
+def test_a_bias_is_one_more_row_met_by_a_constant_one(
+    clips: Callable[[str], Clip], kind: str
+) -> None:
     clip = clips(kind)
     f, head = clip.image_features(pixels(clip)), clip.heads["visual"]
     assert torch.equal(f[:, -1], torch.ones(len(f)))
@@ -62,14 +73,26 @@ def test_a_bias_is_one_more_row_met_by_a_constant_one(clips: Callable[[str], Cli
 @pytest.mark.parametrize("tower", ["visual", "text"])
 def test_a_written_weight_is_read_back_and_used(kind: str, tower: str) -> None:
     model, cfg = tiny_model(kind)
-    clip = Clip(model.requires_grad_(False), None, open_clip.get_tokenizer("RN50", context_length=16), kind, cfg)
+    clip = Clip(
+        model.requires_grad_(False),
+        None,
+        open_clip.get_tokenizer("RN50", context_length=16),
+        kind,
+        cfg,
+    )
 
     def embed() -> torch.Tensor:
-        return model.encode_image(pixels(clip)) if tower == "visual" else model.encode_text(clip.tokenizer(PROMPTS))
+        return (
+            model.encode_image(pixels(clip))
+            if tower == "visual"
+            else model.encode_text(clip.tokenizer(PROMPTS))
+        )
 
     head, before = clip.heads[tower], embed()
     head.write(2 * head.weight)
-    torch.testing.assert_close(embed(), 2 * before, atol=1e-5, rtol=1e-5)  # the bias is a row of W: it doubles too
+    torch.testing.assert_close(
+        embed(), 2 * before, atol=1e-5, rtol=1e-5
+    )  # the bias is a row of W: it doubles too
 
 
 def test_weight_is_a_copy(clip: Clip) -> None:
@@ -80,7 +103,9 @@ def test_weight_is_a_copy(clip: Clip) -> None:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize("find", [image_head, text_head], ids=["visual", "text"])
-def test_bypassed_restores_the_very_module_after_an_exception(kind: str, find: Callable[..., Head]) -> None:
+def test_bypassed_restores_the_very_module_after_an_exception(
+    kind: str, find: Callable[..., Head]
+) -> None:
     model, _ = tiny_model(kind)
     head = find(model)
     held, names = getattr(head.owner, head.name), set(model.state_dict())
@@ -122,7 +147,9 @@ def test_load_clip_refuses_a_tower_without_projection(make_folder: Callable[...,
     (folder / CONFIG).write_text(json.dumps(config))
     from safetensors.torch import load_file, save_file
 
-    tensors = {k: v for k, v in load_file(folder / WEIGHTS).items() if not k.startswith("visual.head")}
+    tensors = {
+        k: v for k, v in load_file(folder / WEIGHTS).items() if not k.startswith("visual.head")
+    }
     save_file(tensors, folder / WEIGHTS)
     with pytest.raises(ModelError, match="image tower TimmModel"):
         load_clip(folder, device="cpu")
@@ -139,7 +166,9 @@ def test_fingerprint_follows_the_architecture(clip: Clip, make_folder: Callable[
 
 
 def test_fingerprint_follows_the_weights() -> None:
-    clips = [Clip(tiny_model("vit", seed)[0], None, None, "x", {"model_cfg": {}}) for seed in (0, 0, 1)]
+    clips = [
+        Clip(tiny_model("vit", seed)[0], None, None, "x", {"model_cfg": {}}) for seed in (0, 0, 1)
+    ]
     first, again, other = (c.fingerprint() for c in clips)
     assert first == again != other
     with torch.no_grad():
@@ -150,7 +179,9 @@ def test_fingerprint_follows_the_weights() -> None:
 # ---- loading
 
 
-def test_a_loaded_clip_is_frozen_in_eval_mode_and_needs_no_prefix(clip_folder: Path, clip: Clip) -> None:
+def test_a_loaded_clip_is_frozen_in_eval_mode_and_needs_no_prefix(
+    clip_folder: Path, clip: Clip
+) -> None:
     assert not clip.model.training and not any(p.requires_grad for p in clip.model.parameters())
     assert load_clip(f"local-dir:{clip_folder}", device="cpu").fingerprint() == clip.fingerprint()
     assert load_clip(str(clip_folder), device="cpu").fingerprint() == clip.fingerprint()
@@ -168,25 +199,19 @@ def test_folder_without_config_is_an_error(make_folder: Callable[..., Path]) -> 
         load_clip(folder)
 
 
-def test_folder_without_weights_is_an_error_not_a_random_model(make_folder: Callable[..., Path]) -> None:
+def test_folder_without_weights_is_an_error_not_a_random_model(
+    make_folder: Callable[..., Path],
+) -> None:
     folder = make_folder()
     (folder / WEIGHTS).unlink()
     with pytest.raises(ModelError, match=f"has no {WEIGHTS}"):
         load_clip(folder)
 
 
-class Bomb:
-    """A pickle that would leave a trace if it were opened."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self):
-        return Path.touch, (self.trace,)
-
-
 @pytest.mark.parametrize("suffix", ["pt", "bin", "pth"])
-def test_a_pickle_is_refused_and_never_opened(make_folder: Callable[..., Path], tmp_path: Path, suffix: str) -> None:
+def test_a_pickle_is_refused_and_never_opened(
+    make_folder: Callable[..., Path], tmp_path: Path, suffix: str
+) -> None:
     folder, trace = make_folder(), tmp_path / "opened"
     (folder / WEIGHTS).unlink()
     torch.save(Bomb(trace), folder / f"open_clip_pytorch_model.{suffix}")
@@ -195,7 +220,9 @@ def test_a_pickle_is_refused_and_never_opened(make_folder: Callable[..., Path], 
     assert not trace.exists()
 
 
-def test_a_pickle_beside_safetensors_is_not_what_is_loaded(make_folder: Callable[..., Path]) -> None:
+def test_a_pickle_beside_safetensors_is_not_what_is_loaded(
+    make_folder: Callable[..., Path],
+) -> None:
     folder = make_folder(seed=0)
     expected = load_clip(folder, device="cpu").fingerprint()
     (folder / WEIGHTS).rename(folder / "weights.safetensors")
@@ -225,17 +252,23 @@ def test_weights_that_do_not_fit_the_config_are_an_error(make_folder: Callable[.
 
 
 def test_unknown_name_is_an_error() -> None:
-    with pytest.raises(ModelError, match='"ViT-Z-99" is neither a folder nor an open_clip model name'):
+    with pytest.raises(
+        ModelError, match='"ViT-Z-99" is neither a folder nor an open_clip model name'
+    ):
         load_clip("ViT-Z-99", "openai")
 
 
 def test_missing_tag_lists_the_tags() -> None:
-    with pytest.raises(ModelError, match=r"ViT-B-32 needs --pretrained: one of .*laion2b_s34b_b79k"):
+    with pytest.raises(
+        ModelError, match=r"ViT-B-32 needs --pretrained: one of .*laion2b_s34b_b79k"
+    ):
         load_clip("ViT-B-32")
 
 
 def test_unknown_tag_lists_the_tags() -> None:
-    with pytest.raises(ModelError, match=r'"openia": no such tag or file; ViT-B-32 has the tags .*openai'):
+    with pytest.raises(
+        ModelError, match=r'"openia": no such tag or file; ViT-B-32 has the tags .*openai'
+    ):
         load_clip("ViT-B-32", "openia")
 
 
@@ -266,8 +299,12 @@ def test_quickgelu_mismatch_is_an_error(named: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["ViT-B-32", "ViT-L/14", "RN50"])
-def test_the_openai_weights_need_quickgelu_and_that_is_said_before_anything_is_fetched(name: str) -> None:
-    with pytest.raises(ModelError, match=f"QuickGELU mismatch: openai .* load {name.replace('/', '-')}-quickgelu"):
+def test_the_openai_weights_need_quickgelu_and_that_is_said_before_anything_is_fetched(
+    name: str,
+) -> None:
+    with pytest.raises(
+        ModelError, match=f"QuickGELU mismatch: openai .* load {name.replace('/', '-')}-quickgelu"
+    ):
         load_clip(name, "openai")
 
 
@@ -286,8 +323,13 @@ def test_a_safetensors_file_stands_for_a_tag(named: Path) -> None:
 def test_a_file_takes_the_preprocessing_that_all_tags_of_its_architecture_share(
     named: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert load_clip("tiny", str(named / WEIGHTS), device="cpu").model.visual.image_std == (0.25,) * 3
-    other = {**open_clip.pretrained._PRETRAINED["tiny"], "third": {"file": "", "mean": (0.4,) * 3, "std": (0.3,) * 3}}
+    assert (
+        load_clip("tiny", str(named / WEIGHTS), device="cpu").model.visual.image_std == (0.25,) * 3
+    )
+    other = {
+        **open_clip.pretrained._PRETRAINED["tiny"],
+        "third": {"file": "", "mean": (0.4,) * 3, "std": (0.3,) * 3},
+    }
     monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny", other)
     visual = load_clip("tiny", str(named / WEIGHTS), device="cpu").model.visual
     assert visual.image_std == open_clip.OPENAI_DATASET_STD  # they differ: open_clip's default
@@ -298,9 +340,15 @@ def test_a_file_takes_the_preprocessing_that_all_tags_of_its_architecture_share(
 def test_a_state_dict_loads(named: Path, tmp_path: Path, suffix: str, wrapped: bool) -> None:
     tensors, file = load_file(named / WEIGHTS), tmp_path / f"weights.{suffix}"
     if wrapped:
-        tensors = {"epoch": 3, "state_dict": {f"module.{key}": value for key, value in tensors.items()}}
+        tensors = {
+            "epoch": 3,
+            "state_dict": {f"module.{key}": value for key, value in tensors.items()},
+        }
     torch.save(tensors, file)
-    assert load_clip("tiny", file, device="cpu").fingerprint() == load_clip(named, device="cpu").fingerprint()
+    assert (
+        load_clip("tiny", file, device="cpu").fingerprint()
+        == load_clip(named, device="cpu").fingerprint()
+    )
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -311,7 +359,9 @@ def test_a_torchscript_archive_is_refused(named: Path, tmp_path: Path) -> None:
 
 
 def test_a_pickle_that_breaks_the_safe_reader_itself_is_named(named: Path, tmp_path: Path) -> None:
-    (tmp_path / "odd.bin").write_bytes(b"\x80\x02ccollections\nOrderedDict\nK\x01R.")  # its arguments are no tuple
+    (tmp_path / "odd.bin").write_bytes(
+        b"\x80\x02ccollections\nOrderedDict\nK\x01R."
+    )  # its arguments are no tuple
     with pytest.raises(ModelError, match=r"odd\.bin is not a state dict"):
         load_clip("tiny", tmp_path / "odd.bin")
 
@@ -330,7 +380,9 @@ def test_weights_without_an_architecture_ask_for_one(named: Path) -> None:
 # ---- precision and device
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp16", torch.float16), ("bf16", torch.bfloat16)]
+)
 @pytest.mark.parametrize("kind", ["vit", "timm-linear-bias", "custom-text", "modified-resnet"])
 def test_half_precision_computes_the_edit_in_single(
     make_folder: Callable[..., Path], kind: str, precision: str, dtype: torch.dtype
@@ -342,7 +394,10 @@ def test_half_precision_computes_the_edit_in_single(
     f, g = clip.image_features(x), clip.text_features(PROMPTS)
     assert f.dtype is g.dtype is torch.float32
     with torch.no_grad():
-        expected = clip.model.encode_image(x.to(dtype)).float(), clip.model.encode_text(clip.tokenizer(PROMPTS)).float()
+        expected = (
+            clip.model.encode_image(x.to(dtype)).float(),
+            clip.model.encode_text(clip.tokenizer(PROMPTS)).float(),
+        )
     for found, h in zip((f @ head.weight, g @ clip.heads["text"].weight), expected, strict=True):
         torch.testing.assert_close(found, h, rtol=0, atol=0.02 * float(h.abs().max()))
 
@@ -353,17 +408,25 @@ def test_an_unknown_precision_lists_the_known(clip_folder: Path) -> None:
 
 
 def test_device_auto_is_what_there_is(clip_folder: Path) -> None:
-    assert load_clip(clip_folder, device="auto").device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert load_clip(clip_folder, device="auto").device.type == (
+        "cuda" if torch.cuda.is_available() else "cpu"
+    )
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_on_a_gpu_the_fingerprint_is_the_same_and_the_mathematics_stays_on_the_cpu(clip_folder: Path) -> None:
+def test_on_a_gpu_the_fingerprint_is_the_same_and_the_mathematics_stays_on_the_cpu(
+    clip_folder: Path,
+) -> None:
     here, there = (load_clip(clip_folder, device=device) for device in ("cpu", "cuda"))
     assert here.fingerprint() == there.fingerprint()
     assert torch.equal(here.heads["visual"].weight, there.heads["visual"].weight)
     x = pixels(here)
-    torch.testing.assert_close(there.image_features(x).cpu(), here.image_features(x), atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(there.text_features(PROMPTS), here.text_features(PROMPTS), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        there.image_features(x).cpu(), here.image_features(x), atol=1e-3, rtol=1e-3
+    )
+    torch.testing.assert_close(
+        there.text_features(PROMPTS), here.text_features(PROMPTS), atol=1e-3, rtol=1e-3
+    )
 
 
 def test_a_device_that_is_not_there_is_one_clear_line(clip_folder: Path) -> None:

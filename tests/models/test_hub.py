@@ -16,7 +16,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file
-from test_models import Bomb
+from tiny import Bomb
 
 from clip_unlearn import load_clip
 from clip_unlearn.core.errors import ModelError
@@ -101,18 +101,26 @@ def test_without_network_the_error_names_the_file_the_place_and_the_way(
     with pytest.raises(ModelError) as caught:
         load_clip(name, tag, device="cpu")
     spec, said = f"{name}:{tag}" if tag else name, str(caught.value)
-    assert f"{WEIGHTS} of {REPO}" in said and f"models--{REPO.replace('/', '--')}" in said and str(cache) in said
+    assert (
+        f"{WEIGHTS} of {REPO}" in said
+        and f"models--{REPO.replace('/', '--')}" in said
+        and str(cache) in said
+    )
     assert f"python -m clip_unlearn.check --prefetch {spec}" in said and silent.address in said
     assert "\n" not in said
     assert len(silent.calls) == 1  # one question, and no retries
 
 
 def test_the_weights_can_also_be_put_in_by_hand(tagged: None, cache: Path, silent: Silent) -> None:
-    with pytest.raises(ModelError, match=rf"download .*{REPO}/resolve/main/{WEIGHTS} by hand.*--pretrained FILE"):
+    with pytest.raises(
+        ModelError, match=rf"download .*{REPO}/resolve/main/{WEIGHTS} by hand.*--pretrained FILE"
+    ):
         load_clip(*TAGGED, device="cpu")
 
 
-def test_offline_nobody_is_asked(tagged: None, cache: Path, silent: Silent, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_nobody_is_asked(
+    tagged: None, cache: Path, silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match=rf"missing {WEIGHTS} of {REPO}; HF_HUB_OFFLINE keeps"):
         load_clip(*TAGGED, device="cpu")
@@ -153,11 +161,15 @@ def refusing(silent: Silent, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_hub_that_answers_and_gives_nothing_gets_the_same_advice(
     name: str, tag: str | None, tagged: None, cache: Path, refusing: None
 ) -> None:
-    with pytest.raises(ModelError, match=rf"missing .*{WEIGHTS} of {REPO}; .*check --prefetch {name}"):
+    with pytest.raises(
+        ModelError, match=rf"missing .*{WEIGHTS} of {REPO}; .*check --prefetch {name}"
+    ):
         load_clip(name, tag, device="cpu")
 
 
-def test_weights_that_the_hub_lacks_are_never_replaced_by_random_ones(keep: Callable, refusing: None) -> None:
+def test_weights_that_the_hub_lacks_are_never_replaced_by_random_ones(
+    keep: Callable, refusing: None
+) -> None:
     keep((CONFIG,))
     with pytest.raises(ModelError, match=rf"missing {WEIGHTS} of {REPO}; .* has no such file"):
         load_clip(f"hf-hub:{REPO}", device="cpu")
@@ -178,12 +190,17 @@ def test_half_a_download_names_the_other_half(keep: Callable, silent: Silent) ->
         (
             "ViT-H-14-CLIPA",
             "datacomp1b",
-            [("UCSC-VLAA/ViT-H-14-CLIPA-datacomp1B", WEIGHTS), ("bert-base-uncased", "tokenizer_config.json")],
+            [
+                ("UCSC-VLAA/ViT-H-14-CLIPA-datacomp1B", WEIGHTS),
+                ("bert-base-uncased", "tokenizer_config.json"),
+            ],
         ),
         ("hf-hub:a/b", None, [("a/b", CONFIG), ("a/b", WEIGHTS)]),
     ],
 )
-def test_what_open_clip_will_ask_for(name: str, tag: str | None, expected: list, cache: Path) -> None:
+def test_what_open_clip_will_ask_for(
+    name: str, tag: str | None, expected: list, cache: Path
+) -> None:
     assert [(file.repo, file.names[0]) for file in hub.hub_files(name, tag)] == expected
 
 
@@ -193,11 +210,18 @@ def test_what_cannot_be_a_name_on_the_hub_is_refused(name: str) -> None:
         load_clip(name)
 
 
-def test_a_tokenizer_of_transformers_without_transformers_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tokenizer_of_transformers_without_transformers_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"ViT-H-14-CLIPA takes its tokenizer .*pip install transformers"):
+    with pytest.raises(
+        ModelError, match=r"ViT-H-14-CLIPA takes its tokenizer .*pip install transformers"
+    ):
         load_clip("ViT-H-14-CLIPA", "datacomp1b")
-    with pytest.raises(ModelError, match=r"roberta-ViT-B-32 takes its text tower \(roberta-base\) from transformers"):
+    with pytest.raises(
+        ModelError,
+        match=r"roberta-ViT-B-32 takes its text tower \(roberta-base\) from transformers",
+    ):
         load_clip("roberta-ViT-B-32", "laion2b_s12b_b32k")
 
 
@@ -220,7 +244,10 @@ def test_a_cached_state_dict_loads_and_a_cached_pickle_is_never_opened(
 ) -> None:
     weights = keep(()) / "open_clip_pytorch_model.bin"
     torch.save(load_file(clip_folder / WEIGHTS), weights)
-    assert load_clip(*TAGGED, device="cpu").fingerprint() == load_clip(clip_folder, device="cpu").fingerprint()
+    assert (
+        load_clip(*TAGGED, device="cpu").fingerprint()
+        == load_clip(clip_folder, device="cpu").fingerprint()
+    )
     torch.save(Bomb(tmp_path / "opened"), weights)
     with pytest.raises(ModelError, match="cannot load tiny"):
         load_clip(*TAGGED, device="cpu")

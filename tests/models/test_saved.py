@@ -31,9 +31,9 @@ from clip_unlearn import (
     save_edited,
     synthesize_prototypes,
 )
-from clip_unlearn.core.cache import put
 from clip_unlearn.core.errors import InputError
 from clip_unlearn.models import clip as models_module
+from clip_unlearn.models.files import put
 
 
 @pytest.fixture
@@ -53,7 +53,9 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("paradigm", REQUESTS)
-def test_an_edit_read_back_is_the_same_edit(prototypes: Prototypes, clip: Clip, tmp_path: Path, paradigm: str) -> None:
+def test_an_edit_read_back_is_the_same_edit(
+    prototypes: Prototypes, clip: Clip, tmp_path: Path, paradigm: str
+) -> None:
     edit = fit_edit(prototypes, REQUESTS[paradigm])
     again = load_edit(save_edit(edit, tmp_path / "new" / "edit.safetensors"), clip)
     assert torch.equal(again.weight(prototypes.W, 0.7), edit.weight(prototypes.W, 0.7))
@@ -63,22 +65,38 @@ def test_an_edit_read_back_is_the_same_edit(prototypes: Prototypes, clip: Clip, 
 
 
 def test_an_edit_of_vit_b_32_size_is_small(tmp_path: Path) -> None:
-    factors = {t: (torch.randn(D, 28), torch.randn(28, 512)) for t, D in (("visual", 768), ("text", 512))}
-    file = save_edit(ProjectionEdit(ForgetRequest(["dog"]), "oblique", factors, 0, "b" * 16), tmp_path / "edit")
+    factors = {
+        t: (torch.randn(D, 28), torch.randn(28, 512)) for t, D in (("visual", 768), ("text", 512))
+    }
+    file = save_edit(
+        ProjectionEdit(ForgetRequest(["dog"]), "oblique", factors, 0, "b" * 16), tmp_path / "edit"
+    )
     assert file.stat().st_size < 1e6
 
 
 def test_the_file_says_what_it_is_without_a_clip(edit: ProjectionEdit, tmp_path: Path) -> None:
     facts = read_edit(save_edit(edit, tmp_path / "edit.safetensors"))
-    assert facts["classes"] == ["dog"] and facts["domains"] is None and facts["method"] == edit.method
-    assert facts["base_fingerprint"] == edit.base and "torch" in facts["versions"] and facts["towers"] == "both"
+    assert (
+        facts["classes"] == ["dog"] and facts["domains"] is None and facts["method"] == edit.method
+    )
+    assert (
+        facts["base_fingerprint"] == edit.base
+        and "torch" in facts["versions"]
+        and facts["towers"] == "both"
+    )
 
 
 def test_an_edit_is_refused_on_another_clip(
     edit: ProjectionEdit, clip: Clip, make_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    file, other = save_edit(edit, tmp_path / "edit.safetensors"), load_clip(make_folder(seed=1), device="cpu")
-    with pytest.raises(InputError, match=rf"fitted on a CLIP with the weights {clip.fingerprint()}, and vit-1 in fp32"):
+    file, other = (
+        save_edit(edit, tmp_path / "edit.safetensors"),
+        load_clip(make_folder(seed=1), device="cpu"),
+    )
+    with pytest.raises(
+        InputError,
+        match=rf"fitted on a CLIP with the weights {clip.fingerprint()}, and vit-1 in fp32",
+    ):
         load_edit(file, other)
     with pytest.raises(InputError, match=r"the edit was fitted on a CLIP with the weights"):
         save_edited(other, edit, 1.0, tmp_path / "edited")
@@ -94,7 +112,9 @@ def test_an_edit_is_refused_on_its_own_base_in_another_precision(
 
 
 def test_an_edit_of_another_size_is_refused(edit: ProjectionEdit) -> None:
-    with pytest.raises(InputError, match="the visual tower is for a projection of 32 x 16, and this one is 40 x 16"):
+    with pytest.raises(
+        InputError, match="the visual tower is for a projection of 32 x 16, and this one is 40 x 16"
+    ):
         edit.weight(torch.zeros(40, 16), 1.0)
 
 
@@ -110,11 +130,16 @@ def test_an_edit_that_knows_no_base_is_not_saved(edit: ProjectionEdit, tmp_path:
         (lambda file: None, "no edit file"),
         (lambda file: file.write_text("not tensors"), "is no edit of clip_unlearn"),
         (lambda file: save_file({"a": torch.ones(1)}, file), 'its format is ""'),
-        (lambda file: save_file({"a": torch.ones(1)}, file, {"format": "clip_unlearn edit 9"}), "edit 9"),
+        (
+            lambda file: save_file({"a": torch.ones(1)}, file, {"format": "clip_unlearn edit 9"}),
+            "edit 9",
+        ),
     ],
     ids=["absent", "text", "other tensors", "later format"],
 )
-def test_a_file_that_holds_no_edit_is_named(clip: Clip, tmp_path: Path, write: Callable, message: str) -> None:
+def test_a_file_that_holds_no_edit_is_named(
+    clip: Clip, tmp_path: Path, write: Callable, message: str
+) -> None:
     write(tmp_path / "x.safetensors")
     with pytest.raises(InputError, match=rf"(?s)x\.safetensors|{message}") as caught:
         load_edit(tmp_path / "x.safetensors", clip)
@@ -135,7 +160,9 @@ def test_composed_edits_are_the_sum_of_their_changes(clip: Clip, prototypes: Pro
     expected = W + 0.8 * ((one.weight(W, 1.0) - W) + 0.5 * (two.weight(W, 1.0) - W))
     torch.testing.assert_close(both.weight(W, 0.8), expected, atol=1e-6, rtol=1e-5)
     assert both.weight(W, 0.0) is W and both.towers == "visual"
-    torch.testing.assert_close(compose([two, one], [0.5, 1.0]).weight(W, 0.8), expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        compose([two, one], [0.5, 1.0]).weight(W, 0.8), expected, atol=1e-6, rtol=1e-5
+    )
     before = state(clip)
     with one.applied(clip), two.applied(clip, 0.5):
         nested = clip.heads["visual"].weight
@@ -145,8 +172,13 @@ def test_composed_edits_are_the_sum_of_their_changes(clip: Clip, prototypes: Pro
     assert same(before, state(clip))
 
 
-def test_a_sequence_edits_every_tower_that_one_of_its_edits_does(clip: Clip, prototypes: Prototypes) -> None:
-    one, two = fit_edit(prototypes, REQUESTS["global"]), fit_edit(prototypes, REQUESTS["global"], towers="text")
+def test_a_sequence_edits_every_tower_that_one_of_its_edits_does(
+    clip: Clip, prototypes: Prototypes
+) -> None:
+    one, two = (
+        fit_edit(prototypes, REQUESTS["global"]),
+        fit_edit(prototypes, REQUESTS["global"], towers="text"),
+    )
     both = compose([one, two])
     assert both.towers == "both"
     before = clip.heads["text"].weight
@@ -165,7 +197,9 @@ def test_a_composition_that_makes_no_sense_is_refused(edit: ProjectionEdit) -> N
         compose([edit, replace(edit, base="another")])
 
 
-def test_a_sequence_is_saved_with_every_edit_named(clip: Clip, prototypes: Prototypes, tmp_path: Path) -> None:
+def test_a_sequence_is_saved_with_every_edit_named(
+    clip: Clip, prototypes: Prototypes, tmp_path: Path
+) -> None:
     steps = [fit_edit(prototypes, request) for request in REQUESTS.values()]
     both = compose(steps, [1.0, 0.5, 0.25])
     folder = save_edited(clip, both, 0.8, tmp_path / "edited")
@@ -177,7 +211,9 @@ def test_a_sequence_is_saved_with_every_edit_named(clip: Clip, prototypes: Proto
     assert torch.equal(again.heads["visual"].weight, both.weight(prototypes.W, 0.8))
 
 
-def test_a_saved_edit_is_a_base_of_its_own(clip: Clip, edit: ProjectionEdit, tmp_path: Path) -> None:
+def test_a_saved_edit_is_a_base_of_its_own(
+    clip: Clip, edit: ProjectionEdit, tmp_path: Path
+) -> None:
     edited = load_clip(save_edited(clip, edit, 1.0, tmp_path / "edited"), device="cpu")
     with pytest.raises(InputError, match="was fitted on a CLIP with the weights"):
         load_edit(save_edit(edit, tmp_path / "edit"), edited)
@@ -189,18 +225,28 @@ def test_a_saved_edit_is_a_base_of_its_own(clip: Clip, edit: ProjectionEdit, tmp
 def test_edit_json_says_everything_that_makes_it_again(
     clip: Clip, prototypes: Prototypes, edit: ProjectionEdit, tmp_path: Path
 ) -> None:
-    facts = json.loads((save_edited(clip, edit, 0.5, tmp_path / "edited") / "edit.json").read_text())
+    facts = json.loads(
+        (save_edited(clip, edit, 0.5, tmp_path / "edited") / "edit.json").read_text()
+    )
     assert facts["seed"] == prototypes.seed and facts["base_fingerprint"] == clip.fingerprint()
     assert facts["precision"] == "fp32" and facts["towers"] == "both" and facts["strength"] == 0.5
     assert facts["versions"]["open_clip_torch"] == open_clip.__version__
 
 
 def test_the_preprocessing_is_in_the_configuration(
-    clip: Clip, edit: ProjectionEdit, clip_folder: Path, make_folder: Callable[..., Path], tmp_path: Path
+    clip: Clip,
+    edit: ProjectionEdit,
+    clip_folder: Path,
+    make_folder: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     base = make_folder()
     config = json.loads((base / "open_clip_config.json").read_text())
-    config["preprocess_cfg"] = {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "interpolation": "bilinear"}
+    config["preprocess_cfg"] = {
+        "mean": [0.1, 0.2, 0.3],
+        "std": [0.4, 0.5, 0.6],
+        "interpolation": "bilinear",
+    }
     (base / "open_clip_config.json").write_text(json.dumps(config))
     loaded = load_clip(base, device="cpu")
     _, _, preprocess = open_clip.create_model_and_transforms(
@@ -209,20 +255,30 @@ def test_the_preprocessing_is_in_the_configuration(
     assert str(preprocess) == str(loaded.preprocess) and "0.3" in str(preprocess)
 
 
-def test_the_card_is_one_that_the_hub_reads(clip: Clip, edit: ProjectionEdit, tmp_path: Path) -> None:
+def test_the_card_is_one_that_the_hub_reads(
+    clip: Clip, edit: ProjectionEdit, tmp_path: Path
+) -> None:
     tagged = replace(clip, name="ViT-B-32", origin="ViT-B-32:laion2b_s34b_b79k")
     measured = {"forget": {"n": 40, "before": 0.95, "after": 0.0125}, "same_class": None}
     folder = save_edited(tagged, edit, 0.5, tmp_path / "edited", measured, "PACS", license="mit")
     card = huggingface_hub.ModelCard.load(folder / "README.md")
     assert card.data.library_name == "open_clip" and card.data.license == "mit"
-    assert card.data.base_model == "laion/CLIP-ViT-B-32-laion2B-s34B-b79K" and "clip" in card.data.tags
+    assert (
+        card.data.base_model == "laion/CLIP-ViT-B-32-laion2B-s34B-b79K" and "clip" in card.data.tags
+    )
     assert "**dog** in every domain (global): the calibrated edit at strength 0.5" in card.text
-    assert "On PACS:" in card.text and "| forget | 40 | 0.950 | 0.013 |" in card.text and "same class" not in card.text
+    assert (
+        "On PACS:" in card.text
+        and "| forget | 40 | 0.950 | 0.013 |" in card.text
+        and "same class" not in card.text
+    )
     assert "linear probe" in card.text and "no claim about privacy" in card.text
 
 
 def test_a_card_without_numbers_says_so(clip: Clip, edit: ProjectionEdit, tmp_path: Path) -> None:
-    card = huggingface_hub.ModelCard.load(save_edited(clip, edit, 1.0, tmp_path / "edited") / "README.md")
+    card = huggingface_hub.ModelCard.load(
+        save_edited(clip, edit, 1.0, tmp_path / "edited") / "README.md"
+    )
     assert "It was not measured" in card.text and card.data.base_model is None
 
 
@@ -247,7 +303,7 @@ def test_a_failure_half_way_leaves_the_older_one(
 ) -> None:
     folder = save_edited(clip, edit, 1.0, tmp_path / "edited")
     weights = load_file(folder / "open_clip_model.safetensors")
-    monkeypatch.setattr("clip_unlearn.saved.model_card", lambda *_: 1 / 0)
+    monkeypatch.setattr("clip_unlearn.models.saved.model_card", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_edited(clip, edit, 0.5, folder)
     assert same(load_file(folder / "open_clip_model.safetensors"), weights)
@@ -265,7 +321,9 @@ def test_a_folder_that_is_no_edited_clip_is_never_replaced(
     clip: Clip, edit: ProjectionEdit, clip_folder: Path, tmp_path: Path
 ) -> None:
     base = shutil.copytree(clip_folder, tmp_path / "base")
-    with pytest.raises(InputError, match=r"base is in the way: it is not empty, and no edited CLIP"):
+    with pytest.raises(
+        InputError, match=r"base is in the way: it is not empty, and no edited CLIP"
+    ):
         save_edited(clip, edit, 1.0, base)
     assert load_clip(base, device="cpu").fingerprint() == clip.fingerprint()
     (tmp_path / "file").write_text("mine")
@@ -305,7 +363,9 @@ def test_an_edit_of_an_edited_clip_still_tells_of_the_first(
     clip: Clip, edit: ProjectionEdit, grid: ConceptGrid, tmp_path: Path
 ) -> None:
     first = load_clip(save_edited(clip, edit, 1.0, tmp_path / "first"), device="cpu")
-    made = synthesize_prototypes(first, grid, per_cell=1, kind="latent", progress=False, cache=False)
+    made = synthesize_prototypes(
+        first, grid, per_cell=1, kind="latent", progress=False, cache=False
+    )
     folder = save_edited(first, fit_edit(made, ForgetRequest(["house"])), 0.5, tmp_path / "second")
     told = json.loads((folder / "edit.json").read_text())["edits"]
     assert [e["classes"] for e in told] == [list(edit.request.classes), ["house"]]
@@ -328,4 +388,7 @@ def test_what_cannot_be_put_in_place_brings_the_older_folder_back(
     monkeypatch.setattr(Path, "rename", broken)
     with pytest.raises(OSError, match="disk trouble"):
         put(tmp_path / "new", old)
-    assert (old / "x").read_text() == "kept" and {p.name for p in tmp_path.iterdir()} == {"old", "new"}
+    assert (old / "x").read_text() == "kept" and {p.name for p in tmp_path.iterdir()} == {
+        "old",
+        "new",
+    }

@@ -45,7 +45,9 @@ PLACES = {
 
 
 @pytest.fixture(scope="module", params=SUPPORTED)
-def named(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Clip]]:
+def named(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Clip]]:
     """The name of a configuration, and its reduced model, loaded."""
     folder = write(tmp_path_factory.mktemp("towers") / request.param, request.param)
     with small_timm(request.param):
@@ -62,7 +64,9 @@ def pixels(clip: Clip) -> torch.Tensor:
 def embeddings(model: torch.nn.Module, clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:
     """By the model's own methods."""
     tokens = clip.tokenizer(PROMPTS)
-    return model.encode_image(pixels(clip), normalize=False), model.encode_text(tokens, normalize=False)
+    return model.encode_image(pixels(clip), normalize=False), model.encode_text(
+        tokens, normalize=False
+    )
 
 
 def assert_close(found: torch.Tensor, expected: torch.Tensor, relative: float = 1e-5) -> None:
@@ -74,7 +78,10 @@ def random_edit(clip: Clip, rank: int = 2) -> ProjectionEdit:
     rng, factors = torch.Generator().manual_seed(1), {}
     for tower, head in clip.heads.items():
         W = head.weight
-        A, B = torch.randn(len(W), rank, generator=rng), torch.randn(rank, W.shape[1], generator=rng)
+        A, B = (
+            torch.randn(len(W), rank, generator=rng),
+            torch.randn(rank, W.shape[1], generator=rng),
+        )
         factors[tower] = (A * W.norm() / (A @ B).norm(), B)
     return ProjectionEdit(ForgetRequest(["dog"]), "noise", factors)
 
@@ -96,15 +103,24 @@ def test_the_head_is_where_the_table_says(named: tuple[str, Clip]) -> None:
     head, (place, D, bias) = clip.heads["visual"], PLACES[name]
     module, _, last = place.rpartition(".")
     assert (head.owner, head.name) == (clip.model.get_submodule(module), last)
-    assert head.weight.shape == (D + bias, clip.config["model_cfg"]["embed_dim"]) and head.constant == bias
+    assert (
+        head.weight.shape == (D + bias, clip.config["model_cfg"]["embed_dim"])
+        and head.constant == bias
+    )
 
 
-def test_an_edit_is_exact_restored_saved_and_loaded_by_plain_open_clip(named: tuple[str, Clip], tmp_path: Path) -> None:
+def test_an_edit_is_exact_restored_saved_and_loaded_by_plain_open_clip(
+    named: tuple[str, Clip], tmp_path: Path
+) -> None:
     _, clip = named
     edit, before = random_edit(clip), {k: v.clone() for k, v in clip.model.state_dict().items()}
     with edit.applied(clip, 0.7):
         edited = embeddings(clip.model, clip)
-    sides = zip((clip.image_features(pixels(clip)), clip.text_features(PROMPTS)), clip.heads.items(), strict=True)
+    sides = zip(
+        (clip.image_features(pixels(clip)), clip.text_features(PROMPTS)),
+        clip.heads.items(),
+        strict=True,
+    )
     for (f, (tower, head)), h in zip(sides, edited, strict=True):
         assert_close(f @ edit.weight(head.weight, 0.7, tower), h)
     assert all(torch.equal(v, before[k]) for k, v in clip.model.state_dict().items())
@@ -126,7 +142,9 @@ def test_coca_normalises_unasked_and_its_features_are_taken_before(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["ViT-B-16-SigLIP", "ViT-SO400M-16-SigLIP-i18n-256"])
-def test_a_tower_without_a_projection_gets_the_identity_and_puts_out_the_very_same(name: str, tmp_path: Path) -> None:
+def test_a_tower_without_a_projection_gets_the_identity_and_puts_out_the_very_same(
+    name: str, tmp_path: Path
+) -> None:
     folder, (model, config) = write(tmp_path / name, name), build(name)
     with small_timm(name):
         clip = load_clip(folder, device="cpu")
@@ -158,13 +176,18 @@ def test_no_identity_where_the_width_is_not_the_embeddings() -> None:
 def test_attention_pooling_without_a_projection_is_refused_by_name() -> None:
     model, _ = build("ViT-B-16-SigLIP")
     kind = open_clip.get_model_config("ViT-B-16-SigLIP")["vision_cfg"]["timm_model_name"]
-    with pytest.raises(ModelError, match=rf"image tower TimmModel \(\w+ {kind}\) ends in attention pooling"):
+    with pytest.raises(
+        ModelError, match=rf"image tower TimmModel \(\w+ {kind}\) ends in attention pooling"
+    ):
         image_head(model)
 
 
 def test_a_text_tower_without_a_projection_is_refused_by_name() -> None:
     model, _ = build("ViT-SO400M-16-SigLIP-i18n-256")
-    with pytest.raises(ModelError, match=r"text tower TextTransformer ends in no linear projection \(text_projection"):
+    with pytest.raises(
+        ModelError,
+        match=r"text tower TextTransformer ends in no linear projection \(text_projection",
+    ):
         text_head(model)
 
 
@@ -177,7 +200,9 @@ def test_a_norm_after_the_projection_is_refused() -> None:
     x = torch.randn(2, 3, 32, 32)
     check_head(image_head(model), lambda: model.encode_image(x), "image")
     model.visual.__class__ = Normed
-    with pytest.raises(ModelError, match=r"image tower: its output is not its features times Normed\.proj"):
+    with pytest.raises(
+        ModelError, match=r"image tower: its output is not its features times Normed\.proj"
+    ):
         check_head(image_head(model), lambda: model.encode_image(x), "image")
 
 
@@ -223,7 +248,10 @@ PROJECTIONS: dict[str, Callable[[], torch.nn.Module]] = {
 @pytest.mark.parametrize(("kind", "D"), [("linear", 12), ("mlp", 14)])
 def test_the_last_layer_of_a_hugging_face_projection_is_the_head(kind: str, D: int) -> None:
     tower = hugging_face_tower(PROJECTIONS[kind]())
-    head, tokens = text_head(SimpleNamespace(text=tower)), torch.tensor([[1, 2, 3, 0], [7, 8, 9, 10]])
+    head, tokens = (
+        text_head(SimpleNamespace(text=tower)),
+        torch.tensor([[1, 2, 3, 0], [7, 8, 9, 10]]),
+    )
     with torch.no_grad():
         with head.bypassed() as finish:
             f = finish(tower(tokens))
@@ -253,7 +281,11 @@ def test_a_real_hugging_face_text_tower(name: str, tmp_path: Path) -> None:
     edit = random_edit(clip)
     with edit.applied(clip):
         edited = embeddings(clip.model, clip)
-    assert_close(clip.text_features(PROMPTS) @ edit.weight(clip.heads["text"].weight, 1.0, "text"), edited[1])
-    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{save_edited(clip, edit, 1.0, tmp_path / 'out')}")
+    assert_close(
+        clip.text_features(PROMPTS) @ edit.weight(clip.heads["text"].weight, 1.0, "text"), edited[1]
+    )
+    model, _, _ = open_clip.create_model_and_transforms(
+        f"local-dir:{save_edited(clip, edit, 1.0, tmp_path / 'out')}"
+    )
     for found, expected in zip(embeddings(model.eval(), clip), edited, strict=True):
         assert_close(found, expected, 1e-6)

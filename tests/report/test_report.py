@@ -41,21 +41,38 @@ def test_everything_is_written_and_nothing_else(made) -> None:
 
 def test_metrics_have_the_promised_shape_and_agree_with_a_run_in_python(made) -> None:
     found = json.loads((made[0] / "metrics.json").read_text())
-    assert (found["paradigm"], found["classes"], found["domains"]) == ("domain-specific", ["dog"], ["sketch"])
-    assert (found["strength"], found["seed"], found["model"], found["towers"]) == (0.9, 0, "bundled", "visual")
+    assert (found["paradigm"], found["classes"], found["domains"]) == (
+        "domain-specific",
+        ["dog"],
+        ["sketch"],
+    )
+    assert (found["strength"], found["seed"], found["model"], found["towers"]) == (
+        0.9,
+        0,
+        "bundled",
+        "visual",
+    )
     assert set(found["groups"]) == {"forget", "retained", "same_class", "same_domain", "unrelated"}
     assert set(found["seconds"]) == {"encode", "synthesis", "fit", "total"}
     assert [row["strength"] for row in found["curve"]] == [0, 0.25, 0.5, 0.75, 0.9, 1]
-    groups = analyse(ReportConfig(classes=("dog",), domains=("sketch",), strength=0.9, images_per_cell=3)).groups()
+    groups = analyse(
+        ReportConfig(classes=("dog",), domains=("sketch",), strength=0.9, images_per_cell=3)
+    ).groups()
     for name, row in groups.iterrows():
-        assert found["groups"][name] == pytest.approx({"n": row["n"], "before": row["before"], "after": row["after"]})
+        assert found["groups"][name] == pytest.approx(
+            {"n": row["n"], "before": row["before"], "after": row["after"]}
+        )
     assert found["groups"]["forget"]["after"] < found["groups"]["forget"]["before"]
 
 
 def test_groups_that_a_paradigm_lacks_are_null() -> None:
     a = analyse(ReportConfig(classes=("dog",), images_per_cell=1))
     groups = report_module.metrics(a)["groups"]
-    assert groups["same_class"] is None and groups["same_domain"] is None and groups["unrelated"]["n"] > 0
+    assert (
+        groups["same_class"] is None
+        and groups["same_domain"] is None
+        and groups["unrelated"]["n"] > 0
+    )
 
 
 def test_the_html_loads_nothing_from_elsewhere(made) -> None:
@@ -98,7 +115,9 @@ def test_a_failed_run_leaves_the_older_report_alone(made, monkeypatch) -> None:
 def test_a_second_report_replaces_the_first_and_keeps_the_neighbours(made) -> None:
     out, _ = made
     (out / "notes.txt").write_text("mine")
-    write_report(ReportConfig(domains=("sketch",), strength=0.5, images_per_cell=2), out, progress=False)
+    write_report(
+        ReportConfig(domains=("sketch",), strength=0.5, images_per_cell=2), out, progress=False
+    )
     assert json.loads((out / "metrics.json").read_text())["paradigm"] == "whole-domain"
     assert json.loads((out / "edited-clip" / "edit.json").read_text())["strength"] == 0.5
     assert (out / "notes.txt").read_text() == "mine"
@@ -110,7 +129,15 @@ def test_an_unknown_parameter_of_the_notebook_is_an_error_with_its_name() -> Non
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"classes": "dog"}, {"strength": "1"}, {"per_cell": 2.5}, {"seed": -1}, {"towers": "x"}, {"method": "x"}]
+    "wrong",
+    [
+        {"classes": "dog"},
+        {"strength": "1"},
+        {"per_cell": 2.5},
+        {"seed": -1},
+        {"towers": "x"},
+        {"method": "x"},
+    ],
 )
 def test_a_parameter_of_the_wrong_type_or_value_is_an_error(wrong: dict) -> None:
     with pytest.raises(InputError):
@@ -125,6 +152,10 @@ def test_images_that_were_skipped_are_listed_in_the_report(tmp_path: Path) -> No
     (tmp_path / "photo" / "dog" / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"broken\.jpg"):
         analyse(ReportConfig(classes=("dog",), images=str(tmp_path), per_cell=1))
-    a = analyse(ReportConfig(classes=("dog",), images=str(tmp_path), per_cell=1, skip_unreadable=True))
-    assert "1 unreadable image" in report_module.headline(a) and "broken.jpg" in report_module.headline(a)
+    a = analyse(
+        ReportConfig(classes=("dog",), images=str(tmp_path), per_cell=1, skip_unreadable=True)
+    )
+    assert "1 unreadable image" in report_module.headline(
+        a
+    ) and "broken.jpg" in report_module.headline(a)
     assert len(report_module.metrics(a)["skipped"]) == 1

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from tiny import write_images
 
 from clip_unlearn.cli import main
+from clip_unlearn.cli.__init__ import sweep
 from clip_unlearn.core.errors import InputError
-from clip_unlearn.report import sweep
 from clip_unlearn.report.report import absolute
 
 METRICS = {
@@ -57,7 +57,16 @@ def run(clip_folder: Path, tmp_path: Path):
     images, out = write_images(tmp_path / "images"), tmp_path / "sweep"
 
     def go(*options: str, model: str | Path = clip_folder):
-        arguments = ["sweep", "--model", str(model), "--images", str(images), "--out", str(out), *options]
+        arguments = [
+            "sweep",
+            "--model",
+            str(model),
+            "--images",
+            str(images),
+            "--out",
+            str(out),
+            *options,
+        ]
         result = CliRunner().invoke(main, arguments)
         table = out / "summary.csv"
         return result, pd.read_csv(table, keep_default_na=False) if table.is_file() else None, out
@@ -70,9 +79,16 @@ def requests(made: list[sweep.ReportConfig]) -> set[tuple]:
 
 
 def test_every_combination_is_made_once(run, reports) -> None:
-    result, table, out = run("--classes", "dog,cat+house", "--domains", "sketch,*", "--strengths", "0.8,1,0.80")
+    result, table, out = run(
+        "--classes", "dog,cat+house", "--domains", "sketch,*", "--strengths", "0.8,1,0.80"
+    )
     assert result.exit_code == 0, result.output
-    expected = {(c, d, s, "default") for c in (("dog",), ("cat", "house")) for d in (("sketch",), ()) for s in (0.8, 1)}
+    expected = {
+        (c, d, s, "default")
+        for c in (("dog",), ("cat", "house"))
+        for d in (("sketch",), ())
+        for s in (0.8, 1)
+    }
     assert requests(reports) == expected and len(reports) == len(table) == 8
     assert {p.name for p in out.iterdir()} == {*table["name"], "summary.csv", "index.html"}
     assert all(c.images_per_cell == 0 and not c.save_clip for c in reports)
@@ -123,11 +139,16 @@ def test_one_that_fails_is_named_and_does_not_stop_the_others(run, reports) -> N
     assert result.exit_code == 1
     assert list(table["status"]) == ["failed", "made", "failed", "failed"] and len(reports) == 1
     assert table["error"][0] == "the kernel died" and 'unknown class "dgo"' in table["error"][3]
-    assert all(name in result.output.split("failed   ")[-1] for name in table["name"][table["status"] == "failed"])
+    assert all(
+        name in result.output.split("failed   ")[-1]
+        for name in table["name"][table["status"] == "failed"]
+    )
     page = (out / "index.html").read_text()
     assert page.count("<a href=") == 2 and "the kernel died" in page
     assert "Traceback" not in result.output
-    run("--classes", "dog", "--strengths", "1")  # and a failed one is tried again, a made one is not
+    run(
+        "--classes", "dog", "--strengths", "1"
+    )  # and a failed one is tried again, a made one is not
     assert len(reports) == 1
 
 
@@ -138,7 +159,11 @@ def test_the_page_links_each_report_and_shows_its_numbers(run, reports) -> None:
     assert links == ["summary.csv", *table["report"]] and not re.findall(r"https?://", page)
     assert "<td>0.900</td><td>0.100</td><td>0.200</td><td>-5.0</td>" in page
     row = table.iloc[0]
-    assert (float(row["forget"]), float(row["paraphrased"]), float(row["retained"])) == (0.1, 0.2, -5.0)
+    assert (float(row["forget"]), float(row["paraphrased"]), float(row["retained"])) == (
+        0.1,
+        0.2,
+        -5.0,
+    )
     assert row["same_class"] == ""
 
 
@@ -169,10 +194,23 @@ def test_a_model_that_does_not_load_stops_the_sweep(run, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["a, b", "c+d", "犬", "../up", "x" * 300, 'a "b" <i>'])
 def test_any_name_makes_a_folder_of_its_own(name: str) -> None:
-    shared = {"model": "bundled", "pretrained": "", "class_names": "", "prompts": "", "images": "bundled"}
-    axes = {"classes": [(name,), (f"{name}!",)], "domains": [()], "methods": ["default"], "strengths": [1.0]}
+    shared = {
+        "model": "bundled",
+        "pretrained": "",
+        "class_names": "",
+        "prompts": "",
+        "images": "bundled",
+    }
+    axes = {
+        "classes": [(name,), (f"{name}!",)],
+        "domains": [()],
+        "methods": ["default"],
+        "strengths": [1.0],
+    }
     folders = [c.name for c in sweep.combinations(shared, axes)]
-    assert len(set(folders)) == 2 and all(len(f) < 100 and not re.search(r'[/\\<>"*?:|]', f) for f in folders)
+    assert len(set(folders)) == 2 and all(
+        len(f) < 100 and not re.search(r'[/\\<>"*?:|]', f) for f in folders
+    )
     assert all(not f.startswith(".") or f.strip(".") for f in folders)
 
 
@@ -180,14 +218,34 @@ def test_one_real_report_of_a_sweep(run, tmp_path: Path, monkeypatch: pytest.Mon
     """With a prompts file by a relative path, which the kernel of the report must find from another folder."""
     monkeypatch.chdir(tmp_path)
     Path("own.yaml").write_text('test_templates: ["my {class}"]\nsynonyms: {dog: [puppy]}\n')
-    options = ("--classes", "dog", "--domains", "sketch", "--per-cell", "1", "--limit", "1", "--prompts", "own.yaml")
+    options = (
+        "--classes",
+        "dog",
+        "--domains",
+        "sketch",
+        "--per-cell",
+        "1",
+        "--limit",
+        "1",
+        "--prompts",
+        "own.yaml",
+    )
     result, table, out = run(*options)
     assert result.exit_code == 0, result.output
     (name,) = table["name"]
-    assert {p.name for p in (out / name).iterdir()} == {"report.html", "report.ipynb", "metrics.json", "finished.json"}
+    assert {p.name for p in (out / name).iterdir()} == {
+        "report.html",
+        "report.ipynb",
+        "metrics.json",
+        "finished.json",
+    }
     found = json.loads((out / name / "metrics.json").read_text())
-    assert found["groups"]["forget"]["n"] == 1 and found["groups"]["forget"]["after"] == float(table["forget"][0])
-    assert json.loads((out / name / "finished.json").read_text())["prompts"] == str(tmp_path / "own.yaml")
+    assert found["groups"]["forget"]["n"] == 1 and found["groups"]["forget"]["after"] == float(
+        table["forget"][0]
+    )
+    assert json.loads((out / name / "finished.json").read_text())["prompts"] == str(
+        tmp_path / "own.yaml"
+    )
 
     def broken(*_, **__) -> None:
         raise InputError("made again")
@@ -197,7 +255,9 @@ def test_one_real_report_of_a_sweep(run, tmp_path: Path, monkeypatch: pytest.Mon
     assert result.exit_code == 0 and list(table["status"]) == ["kept"]
 
 
-def test_paths_are_made_absolute_wherever_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_made_absolute_wherever_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("m", "a", "b=c"):
         Path(name).mkdir()
@@ -205,5 +265,11 @@ def test_paths_are_made_absolute_wherever_they_are(tmp_path: Path, monkeypatch: 
     found = absolute({**given, "model": "local-dir:m", "images": ("photo=a", "sketch=b=c")})
     assert found["model"] == str(tmp_path / "m")
     assert found["images"] == [f"photo={tmp_path / 'a'}", f"sketch={tmp_path / 'b=c'}"]
-    assert (found["class_names"], found["prompts"], found["classes"]) == ("none.txt", "imagenet", ["x"])
-    assert absolute({**given, "model": "bundled", "images": "b=c"})["images"] == str(tmp_path / "b=c")
+    assert (found["class_names"], found["prompts"], found["classes"]) == (
+        "none.txt",
+        "imagenet",
+        ["x"],
+    )
+    assert absolute({**given, "model": "bundled", "images": "b=c"})["images"] == str(
+        tmp_path / "b=c"
+    )

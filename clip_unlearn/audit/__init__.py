@@ -1,0 +1,1 @@
+"""What was really forgotten: attacks that know more than a prompt."""

@@ -1,0 +1,1 @@
+"""Other ways to forget, measured side by side."""

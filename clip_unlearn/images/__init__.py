@@ -1,0 +1,1 @@
+"""Image folders and files of prompts: found, listed, encoded once."""

@@ -1,0 +1,1 @@
+"""The papermill report, its numbers, and sweeps of many reports."""
