@@ -1,9 +1,10 @@
 """Make a pretrained CLIP forget: prototypes from text, a closed-form edit of the final projection, at a strength."""
 
-from .core.concepts import BUNDLED_SYNONYMS, ConceptGrid, ForgetRequest, all_requests
+from .core.concepts import ConceptGrid, ForgetRequest, all_requests
 from .core.edit import EditSequence, ProjectionEdit, compose, fit_edit
 from .core.prototypes import Prototypes, synthesize_prototypes
 from .core.synthesis import Synthesis
+from .images.bundled import BUNDLED_SYNONYMS
 from .images.datasets import bundled_images, encode, grid_of, open_images
 from .measure.evaluate import accuracy_grid, evaluate, make_task, predict
 from .measure.setting import Setting, SurveyConfig, prepare

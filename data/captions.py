@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from clip_unlearn.core.concepts import BUNDLED_SYNONYMS, words
+from clip_unlearn.core.concepts import words
+from clip_unlearn.images.bundled import BUNDLED_SYNONYMS
 
 DOMAIN_WORDS = {
     "photo": ("photo", "photograph", "snapshot"),

@@ -9,9 +9,8 @@ import shutil
 
 from render import HERE, write_checksums
 
-from clip_unlearn.core.cache import cache_dir
-from clip_unlearn.core.concepts import BUNDLED_SYNONYMS
-from clip_unlearn.core.prototypes import prototype_key, synthesize_prototypes
+from clip_unlearn.core.cache import cache_dir, prototype_key, synthesize_prototypes
+from clip_unlearn.images.bundled import BUNDLED_SYNONYMS
 from clip_unlearn.images.datasets import bundled_images, grid_of
 from clip_unlearn.models.clip import load_clip
 

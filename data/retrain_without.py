@@ -23,7 +23,7 @@ from torch import Tensor
 from train_bundled_clip import save
 from training import CELLS, train, training_images
 
-from clip_unlearn.core.concepts import BUNDLED_SYNONYMS
+from clip_unlearn.images.bundled import BUNDLED_SYNONYMS
 from clip_unlearn.images.datasets import bundled_images, encode, grid_of
 from clip_unlearn.measure.evaluate import make_task, predict
 from clip_unlearn.models.clip import load_clip

@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from training import CONFIG_JSON, train, training_images
 
-from clip_unlearn.core.concepts import BUNDLED_SYNONYMS, TEST_TEMPLATES
+from clip_unlearn.core.concepts import TEST_TEMPLATES
+from clip_unlearn.images.bundled import BUNDLED_SYNONYMS
 from clip_unlearn.images.datasets import Features, bundled_images, encode, grid_of
 from clip_unlearn.models.clip import CONFIG, load_clip
 from clip_unlearn.models.sources import WEIGHTS

@@ -107,15 +107,6 @@ def test_every_import_is_declared_or_comes_with_what_is(pyproject: dict) -> None
 # ---- size
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=name_of)
-def test_modules_and_functions_are_short(source: Path) -> None:
-    text = source.read_text()
-    assert len(text.splitlines()) <= 260
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            assert node.end_lineno - node.lineno < 50, node.name
-
-
 def test_data_is_at_most_25_megabytes() -> None:
     total = sum(
         p.stat().st_size for p in DATA.rglob("*") if p.is_file() and "__pycache__" not in p.parts

@@ -1,19 +1,27 @@
-"""Where bundled things lie, and where computed ones are kept: written whole or not at all."""
+"""Where bundled things lie, and where computed ones are kept: by content, whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import threading
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from . import ClipLike
+from .concepts import ConceptGrid
+from .synthesis import Synthesis
+
 PACKAGE = Path(__file__).resolve().parents[1]
+_RECIPE = 2  # raise when synthesis changes: older cache entries then no longer match
 
 
 def bundled(name: str) -> Path:
@@ -75,3 +83,28 @@ def read_kept(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
     except (OSError, SafetensorError) as error:
         warnings.warn(f"{path} cannot be read and is made again: {error}", stacklevel=2)
         return None
+
+
+def prototype_key(
+    clip: ClipLike,
+    grid: ConceptGrid,
+    per_cell: int,
+    seed: int,
+    kind: str = "blend",
+    how: Synthesis = Synthesis(),
+) -> str:
+    """A name for this very synthesis, from everything that decides its outcome."""
+    prompts = [[grid.cell_prompts(c, d) for d in grid.domains] for c in grid.classes]
+    # bf16 joined later: without it, the name is what it was before.
+    steps = {name: value for name, value in asdict(how).items() if name != "bf16" or value}
+    recipe = [
+        _RECIPE,
+        clip.fingerprint(),
+        clip.normalization,
+        prompts,
+        per_cell,
+        seed,
+        kind,
+        steps if kind != "latent" else None,
+    ]
+    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]

@@ -1,12 +1,12 @@
-"""Calibrated edits: a detector that reads 1 on what goes and 0 on what stays, and a direction that moves one class.
+"""The default edit: a detector that reads 1 on what is forgotten and 0 on what is retained.
 
-Text embeddings say in which direction a detector looks; the constant part of image embeddings,
-which no difference of texts shares (a part of the modality gap), is its bias; synthesised pictures
-say how far images lie along it. Closed form, every class at once. Shapes as in `nullspace`; reached
-(C, K, d) is the mean embedding of a cell's synthesised pictures.
+Text embeddings say in which direction a detector looks. The constant part of image embeddings,
+which no difference of texts shares (a part of the modality gap), is its bias. Synthesised pictures
+say how far images lie along it. What is removed is another direction, one that moves a single
+class. All of it is closed form, for every class at once. Shapes as in `TowerPrototypes`.
 
-What it does not do: a cell's edit moves all images of its domain alike, so their order in a search
-stays as it was. Source: this package; the frame is arXiv 2512.14113's edit of the final projection.
+What it does not do: the edit of a cell moves all images of its domain alike, so their order in a
+search stays as it was. Source: this package; the frame is the edit of arXiv 2512.14113.
 """
 
 from __future__ import annotations
@@ -17,229 +17,233 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .nullspace import Factors
+from .nullspace import Factors, TowerPrototypes
 
-# Relative to the mean variance: small enough that few classes are taken out exactly, and with more
-# classes than dimensions (where nothing is orthogonal to all of them) the answer is Fisher's
-# discriminant.
+# Relative to the mean variance: small enough that few classes are taken out exactly. With more
+# classes than dimensions nothing is orthogonal to all of them; the answer is Fisher's discriminant.
 RIDGE = 1e-3
-# Pictures that show less of a domain than this share of what its texts say cannot tell where images
-# lie.
+# Pictures that show less of a domain than this share of its texts cannot say where images lie.
 LEAST_SCALE = 0.1
 
 
+# ---- directions
+
+
 def centred(x: Tensor) -> Tensor:
-    """Rows of x (n, d) around their mean: the directions in which they differ."""
+    """The rows of x (n, d) around their mean: the directions in which they differ."""
     return x - x.mean(0)
 
 
 def without(rows: Tensor, x: Tensor, ridge: float = RIDGE) -> Tensor:
-    """x (m, d) without the directions of rows (n, d): lam (S + lam I)^-1 x, S = rows^T rows, lam = ridge * tr S / d.
+    """x (m, d) without the directions of rows (n, d).
 
-    In double precision, with as many unknowns as rows (push-through identity) when those are fewer
-    than d.
+    lam (S + lam I)^-1 x with S = rows^T rows and lam = ridge * tr S / d. In double precision, with
+    as many unknowns as rows when those are fewer than d (push-through identity).
     """
     X, y = rows.double(), x.double()
-    lam = ridge * X.square().sum().clamp_min(1e-12) / X.shape[1]
-    if len(X) < X.shape[1]:
-        out = (
-            y - torch.linalg.solve(X @ X.T + lam * torch.eye(len(X), dtype=X.dtype), X @ y.T).T @ X
-        )
+    n, d = X.shape
+    lam = ridge * X.square().sum().clamp_min(1e-12) / d
+    if n < d:
+        gram = X @ X.T + lam * torch.eye(n, dtype=X.dtype)
+        along_rows = torch.linalg.solve(gram, X @ y.T)  # (n, m)
+        rest = y - along_rows.T @ X
     else:
-        out = lam * torch.linalg.solve(X.T @ X + lam * torch.eye(X.shape[1], dtype=X.dtype), y.T).T
-    return out.to(x.dtype)
+        scatter = X.T @ X + lam * torch.eye(d, dtype=X.dtype)
+        rest = lam * torch.linalg.solve(scatter, y.T).T
+    return rest.to(x.dtype)
 
 
 def class_leads(class_text: Tensor) -> Tensor:
-    """(C, d): each class's text minus the mean of the others; its product with an embedding is the class's lead."""
+    """(C, d): the text of each class minus the mean of the others.
+
+    Its product with an embedding is the lead of that class over the others there.
+    """
     C = len(class_text)
-    return (class_text - class_text.mean(0)) * C / max(C - 1, 1)
+    return centred(class_text) * C / max(C - 1, 1)
 
 
 def dual_directions(class_text: Tensor, ridge: float = 1.0) -> Tensor:
-    """r (C, d), r_c . lead_c = 1: moving along r_c changes the score of class c against the others, theirs hardly.
+    """r (C, d) with r_c . lead_c = 1: moving along r_c changes the score of class c, others hardly.
 
-    (T + lam I)^-1 lead_c with T the scatter of all class texts; class c's own share of T only
-    scales the result. The smaller the ridge, the more exact; but an exact answer is a longer way,
-    on which classes outside the grid get lost.
+    (T + lam I)^-1 lead_c, with T the scatter of all class texts; class c's own share of T only
+    scales the result. A smaller ridge is more exact, but the way is longer, and classes outside the
+    grid get lost on it.
     """
     lead = class_leads(class_text)
     r = without(centred(class_text), lead, ridge)
-    return r / (r * lead).sum(1, keepdim=True)
+    along_lead = (r * lead).sum(1, keepdim=True)  # (C, 1)
+    return r / along_lead
+
+
+def mean_embeddings(W: Tensor, features: Tensor) -> Tensor:
+    """(C, K, d): mean of the unit embeddings of each cell's prototypes."""
+    return normalize(features @ W, dim=-1).mean(2)
+
+
+# ---- calibration: where images lie along a direction of texts
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What turns a direction into a detector of images.
+    """What turns a direction into a detector of images."""
 
-    constant (d,): unit direction that no difference of classes or domains shares; level: how far
-    along it images lie; scale: length of a difference of domains in images, as a share of the same
-    in texts; classes (C, d): the directions in which the texts of classes differ.
-    """
-
-    constant: Tensor
-    level: Tensor
-    scale: Tensor
-    classes: Tensor
+    constant: Tensor  # (d,) unit direction that no difference of classes or domains shares
+    level: Tensor  # how far along it images lie
+    scale: Tensor  # length of a difference of domains in images, as a share of the same in texts
+    classes: Tensor  # (C, d) the directions in which the texts of classes differ
 
     def detector(self, u: Tensor, on: Tensor, off: Tensor) -> Tensor:
-        """l (n, d) along u (n, d) that reads 1 where u . h = on (n,) and 0 where u . h = off."""
-        per_level = self.level / (
-            self.level**2 + 1e-4
-        )  # 1 / level, but no bias where there is no constant
-        return (u - (off * per_level)[:, None] * self.constant) / (on - off)[:, None]
+        """l (n, d) along u (n, d) that reads 1 where u . h = on (n,), and 0 where u . h = off."""
+        per_level = self.level / (self.level**2 + 1e-4)  # 1 / level, but 0 without a constant
+        bias = (off * per_level)[:, None] * self.constant
+        return (u - bias) / (on - off)[:, None]
 
 
 def calibrate(text: Tensor, visual: Tensor, reached: Tensor) -> Calibration:
-    """Calibration from text (C, K, d), mean embeddings of visual prototypes and of synthesised pictures (both C, K, d).
+    """The calibration from texts and mean embeddings of prototypes and pictures; all (C, K, d).
 
-    Pictures alone fall short of what real images show of a domain, latent prototypes overshoot;
+    Pictures alone fall short of what real images show of a domain, and latent prototypes overshoot:
     their mean is taken.
     """
-    classes, domains = centred(text.mean(1)), centred(text.mean(0))
-    constant = normalize(
-        without(torch.cat([classes, domains]), reached.mean((0, 1))[None])[0], dim=0
-    )
+    classes = centred(text.mean(1))
+    domains = centred(text.mean(0))
+    mean_image = reached.mean((0, 1))[None]
+    unshared = without(torch.cat([classes, domains]), mean_image)[0]
+    constant = normalize(unshared, dim=0)
     level = (reached @ constant).mean()
-    scale = torch.ones(())
-    if text.shape[1] > 1:
-        each = torch.eye(text.shape[1], dtype=torch.bool)
-        between = [_contrasts(x, each) for x in (text, (visual + reached) / 2)]  # (C, K, d)
-        u = normalize(without(classes, between[0].flatten(0, 1)).view_as(text), dim=-1)
-        scale = ((between[1] * u).sum(-1) / (between[0] * u).sum(-1)).mean().clamp_min(LEAST_SCALE)
+    scale = _scale(text, (visual + reached) / 2, classes)
     return Calibration(constant, level, scale, classes)
 
 
+def _scale(text: Tensor, image: Tensor, classes: Tensor) -> Tensor:
+    """Mean length of a difference of domains in image, over that in text, without the classes."""
+    if text.shape[1] < 2:
+        return torch.ones(())
+    each_domain = torch.eye(text.shape[1], dtype=torch.bool)
+    in_text = _contrasts(text, each_domain)  # (C, K, d)
+    in_image = _contrasts(image, each_domain)
+    no_classes = without(classes, in_text.flatten(0, 1)).view_as(text)
+    u = normalize(no_classes, dim=-1)
+    length_in_image = (in_image * u).sum(-1)  # (C, K)
+    length_in_text = (in_text * u).sum(-1)
+    share = length_in_image / length_in_text
+    return share.mean().clamp_min(LEAST_SCALE)
+
+
 def _contrasts(x: Tensor, gone: Tensor) -> Tensor:
-    """(C, n, d): mean of x (C, K, d) over the domains of each row of gone (n, K) minus the mean over the others."""
-    weight = gone / gone.sum(1, keepdim=True) - ~gone / (~gone).sum(1, keepdim=True)
-    return torch.einsum("nk,ckd->cnd", weight.to(x.dtype), x)
+    """(C, n, d): mean of x (C, K, d) over the domains in a row of gone (n, K), minus the rest."""
+    inside = gone / gone.sum(1, keepdim=True)
+    outside = ~gone / (~gone).sum(1, keepdim=True)
+    return torch.einsum("nk,ckd->cnd", (inside - outside).to(x.dtype), x)
 
 
-def mean_embeddings(W: Tensor, visual: Tensor) -> Tensor:
-    """(C, K, d): mean of the unit embeddings of each cell's visual prototypes."""
-    return normalize(visual @ W, dim=-1).mean(2)
-
-
-def _seen(W: Tensor, visual: Tensor, reached: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Mean embeddings (C, K, d) of prototypes and of pictures; the former stand for the latter where none are given."""
-    image = mean_embeddings(W, visual)
-    return image, image if reached is None else reached
+# ---- detectors
 
 
 def cell_detectors(calibration: Calibration, text: Tensor, mask: Tensor) -> Tensor:
-    """(n, d), one for each class that is forgotten in some domains: domains that go against those that stay.
+    """l (n, d), one for each class that is forgotten in some domains: those against the others.
 
     The direction is the difference of the class's own texts, without what tells classes apart: so
-    the other classes' images of the domains that stay read 0 as well. Those of the domains that go
-    read 1, which seldom costs them theirs.
+    the images of other classes in the retained domains read 0 as well. Those in the forgotten
+    domains read 1, which seldom costs them their own answer.
     """
-    t, gone = text[mask.any(1)], mask[mask.any(1)]
-    weight = [(m / m.sum(1, keepdim=True)).to(t.dtype)[..., None] for m in (gone, ~gone)]
-    on, off = ((w * t).sum(1) for w in weight)
+    chosen = mask.any(1)
+    forgotten = mask[chosen].to(text.dtype)[..., None]  # (n, K, 1)
+    retained = 1 - forgotten
+    forgotten = forgotten / forgotten.sum(1, keepdim=True)
+    retained = retained / retained.sum(1, keepdim=True)
+    on = (forgotten * text[chosen]).sum(1)  # (n, d) mean text of the forgotten domains
+    off = (retained * text[chosen]).sum(1)
+
     u = normalize(without(calibration.classes, on - off), dim=-1)
-    return calibration.detector(u, *(calibration.scale * (x * u).sum(-1) for x in (on, off)))
+    on_along_u = calibration.scale * (on * u).sum(-1)  # (n,)
+    off_along_u = calibration.scale * (off * u).sum(-1)
+    return calibration.detector(u, on_along_u, off_along_u)
 
 
 def class_detectors(
     calibration: Calibration, text: Tensor, expected: Tensor, chosen: Tensor
 ) -> Tensor:
-    """(n, d), one for each chosen class: 1 on its images, 0 on the other classes', in all domains.
+    """l (n, d), one for each chosen class: 1 on its images and 0 on all others, in every domain.
 
     expected (C, K, d): where images of each cell are expected.
     """
-    u = normalize(class_leads(text.mean(1))[chosen], dim=-1)
-    mean = expected.mean(1)
-    on = (mean[chosen] * u).sum(-1)
-    off = on - (class_leads(mean)[chosen] * u).sum(-1)
-    return calibration.detector(u, on, off)
+    text_leads = class_leads(text.mean(1))  # (C, d)
+    u = normalize(text_leads[chosen], dim=-1)
+    images = expected.mean(1)  # (C, d)
+    on = (images[chosen] * u).sum(-1)
+    lead_of_on = (class_leads(images)[chosen] * u).sum(-1)
+    return calibration.detector(u, on, on - lead_of_on)
 
 
-def calibrated(
-    W: Tensor,
-    text: Tensor,
-    class_text: Tensor,
-    visual: Tensor,
-    mask: Tensor,
-    reached: Tensor | None = None,
-    beta: float = 1.1,
-) -> Factors:
-    """Delta = -beta W sum_c amount_c l_c r_c^T: a calibrated detector and the dual direction of each forgotten class.
+# ---- edits
 
-    The amount is the largest lead that synthesised pictures of the class reach, so at beta = 1 a
-    picture of a forgotten cell falls back to the mean of the other classes. `reached` None stands
-    for the mean embeddings of `visual`. Rank = number of classes. Raises ValueError where a class
-    goes in every domain and another only in some.
+
+def calibrated(p: TowerPrototypes, mask: Tensor, beta: float = 1.1) -> Factors:
+    """Delta = -beta W sum_c amount_c l_c r_c^T; rank = number of forgotten classes.
+
+    l_c is the calibrated detector of the class, r_c its dual direction. The amount is the largest
+    lead that synthesised pictures of the class reach, so at beta = 1 a picture of a forgotten cell
+    falls back to the mean of the other classes. Raises ValueError if a class is forgotten in every
+    domain and another only in some.
     """
-    image, reached = _seen(W, visual, reached)
-    calibration, chosen = calibrate(text, image, reached), mask.any(1)
-    whole = mask[chosen].all(1)
-    if whole.any() and not whole.all():
+    visual, reached = _embeddings(p)
+    calibration = calibrate(p.text, visual, reached)
+    chosen = mask.any(1)
+    everywhere = mask[chosen].all(1)
+    if everywhere.any() and not everywhere.all():
         raise ValueError(
             "classes that go everywhere and classes that go in some domains: fit two edits."
         )
-    if whole.all():
-        l = class_detectors(calibration, text, (image + reached) / 2, chosen)  # noqa: E741
+    if everywhere.all():
+        expected = (visual + reached) / 2
+        l = class_detectors(calibration, p.text, expected, chosen)  # noqa: E741
     else:
-        l = cell_detectors(calibration, text, mask)  # noqa: E741
-    # Pictures that never lead are of a class that the CLIP does not know: there is nothing to take,
-    # and nothing to add.
-    amount = (
-        torch.einsum("ckd,cd->ck", reached, class_leads(class_text)).amax(1)[chosen].clamp_min(0)
-    )
-    return -beta * (W @ l.T) * amount, dual_directions(class_text)[chosen]
+        l = cell_detectors(calibration, p.text, mask)  # noqa: E741
+
+    # If its pictures never lead, the CLIP does not know the class: nothing to take, nothing to add.
+    leads = torch.einsum("ckd,cd->ck", reached, class_leads(p.class_text))
+    amount = leads.amax(1)[chosen].clamp_min(0)  # (n,)
+    r = dual_directions(p.class_text)[chosen]
+    return -beta * (p.W @ l.T) * amount, r
 
 
-def calibrated_prompts(
-    W_text: Tensor,
-    text: Tensor,
-    class_text: Tensor,
-    reached: Tensor,
-    mask: Tensor,
-    beta: float = 1.1,
-) -> Factors:
-    """The same on the text side, for classes that go everywhere: their prompts move, and no other.
+def redirect(p: TowerPrototypes, mask: Tensor, beta: float = 1.1) -> Factors:
+    """Whole domains: every image of them is pulled to one answer; Delta = beta gain W l r_n^T.
 
-    A prompt of class c moves by -amount r_c, which takes the lead of the class from the pictures
-    `reached` (C, K, d).
-    """
-    calibration, chosen = calibrate(text, text, text), mask.any(1)
-    l, r = class_detectors(calibration, text, text, chosen), dual_directions(class_text)[chosen]  # noqa: E741
-    lead, per_step = (
-        torch.einsum("ckd,cd->ck", reached[chosen], x) for x in (class_leads(class_text)[chosen], r)
-    )
-    return -beta * (W_text @ l.T) * (lead / per_step.clamp_min(1e-3)).amax(1).clamp_min(0), r
-
-
-def redirect(
-    W: Tensor,
-    text: Tensor,
-    class_text: Tensor,
-    visual: Tensor,
-    mask: Tensor,
-    reached: Tensor | None = None,
-    beta: float = 1.1,
-) -> Factors:
-    """Whole domains: every image of them is pulled to one answer, so that prompts read nothing from it; rank 1.
-
-    Delta = beta * gain W l r_n^T. l is the calibrated detector of the domains that go against those
-    that stay, over all classes; n the class that lies farthest from the others, so that few images
-    that stay are near its border; the gain is the largest lead over n that synthesised pictures
-    reach. "Forget this class here" for every class is an AND of class and domain, which no linear
-    map can express from additive prototypes; "this domain answers n" is linear. Raises ValueError
-    unless whole domains are forgotten and one stays.
+    l is the calibrated detector of the forgotten domains against the retained ones, over all
+    classes. n is the class that lies farthest from the others, so that few retained images are near
+    its border. The gain is the largest lead over n that synthesised pictures reach. "Forget this
+    class here", for every class, is an AND of class and domain, which no linear map can express
+    from additive prototypes; "this domain answers n" is linear. Raises ValueError unless whole
+    domains are forgotten and one is retained.
     """
     gone, stays = mask.all(0), ~mask.any(0)
     if not gone.any() or not (gone | stays).all() or not stays.any():
         raise ValueError("redirect forgets whole domains, and at least one domain must stay.")
-    image, reached = _seen(W, visual, reached)
-    calibration = calibrate(text, image, reached)
-    u = normalize(_contrasts(text, gone[None]).mean(0), dim=-1)
-    on, off = ((text[:, part].mean((0, 1)) @ u.T) * calibration.scale for part in (gone, stays))
-    l, n = calibration.detector(u, on, off)[0], int((class_text @ class_text.T).sum(1).argmin())  # noqa: E741
-    scores = reached @ class_text.T  # (C, K, C)
+    visual, reached = _embeddings(p)
+    calibration = calibrate(p.text, visual, reached)
+
+    contrast = _contrasts(p.text, gone[None]).mean(0)
+    u = normalize(contrast, dim=-1)  # (1, d)
+    on = p.text[:, gone].mean((0, 1)) @ u.T
+    off = p.text[:, stays].mean((0, 1)) @ u.T
+    scale = calibration.scale
+    l = calibration.detector(u, scale * on, scale * off)[0]  # noqa: E741
+
+    similarity = p.class_text @ p.class_text.T  # (C, C)
+    n = int(similarity.sum(1).argmin())
+    scores = reached @ p.class_text.T  # (C, K, C)
     own = scores.diagonal(dim1=0, dim2=2).T  # (C, K)
     gain = (own - scores[..., n]).amax()
-    # The exact dual direction: all images of the domain go a long way along it, and shall not come
-    # out in disorder.
-    return beta * gain * (W @ l)[:, None], dual_directions(class_text, RIDGE)[n][None]
+    # The exact dual direction: these images go a long way along it, and must not get mixed up.
+    r = dual_directions(p.class_text, RIDGE)[n]
+    return beta * gain * (p.W @ l)[:, None], r[None]
+
+
+def _embeddings(p: TowerPrototypes) -> tuple[Tensor, Tensor]:
+    """Mean embeddings (C, K, d) of prototypes, and of pictures, or of prototypes once more."""
+    visual = mean_embeddings(p.W, p.features)
+    if p.reached is None:
+        return visual, visual
+    return visual, p.reached

@@ -1,68 +1,135 @@
-"""The one verb, a request and prototypes become an edit; and the edit, frozen, put in place and taken back exactly."""
+"""From a request and prototypes to an edit; and the edit: frozen, applied, taken back exactly."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 from torch import Tensor, no_grad
 
-from ..models.clip import Clip
-from . import calibrated, nullspace, variants
-from .concepts import ForgetRequest
+from . import ClipLike
+from .calibrated import calibrated, redirect
+from .concepts import PARADIGMS, ForgetRequest
 from .errors import InputError
+from .nullspace import Factors, null_space
 from .prototypes import Prototypes
+from .variants import calibrated_prompts, oblique, oblique_prompts, refined, retain_aware
 
 TOWERS = ("visual", "text", "both")
-METHODS = (
-    "null-space", "null-space-text", "null-space-visual", "retain-aware", "oblique", "calibrated", "redirect", "refined"
-)  # fmt: skip
-# The method that measures best, by paradigm (see `fit_edit`); README says how settings were chosen.
-# `calibrated` and `redirect` have none but beta = 1.1.
-DEFAULT_METHOD = {
-    "global": "calibrated",
-    "domain-specific": "calibrated",
-    "whole-domain": "redirect",
-}
+
+# ---- what a method is
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to fit an edit: `fit(TowerPrototypes, mask (C, K), **settings)` returns its factors."""
+
+    fit: Callable[..., Factors]
+    about: str  # one sentence
+    sees_pictures: bool = True  # synthesised ones, beside texts
+    needs_every_cell: bool = True  # or the forgotten ones alone
+    paradigms: tuple[str, ...] = PARADIGMS  # that it can forget
+    default_for: tuple[str, ...] = ()  # paradigms in which it measures best
+    settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by paradigm
+    # On the text side another function may be called, and needs settings of its own, by `towers`.
+    fit_prompts: Callable[..., Factors] | None = None
+    prompt_settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    refines_default: bool = False  # whether `fit` starts from the default edit
+
+
 _CELLS = {"rho": 0.8, "rho2": 0.3, "beta": 1.2, "omega": 0.5, "dual": 0.4}
-SETTINGS: dict[str, dict[str, dict[str, float]]] = {
-    "oblique": {
-        "global": {"rho2": 0.8, "beta": 1.5, "omega": 0.25},
-        "domain-specific": _CELLS,
-        "whole-domain": _CELLS,
-    },
-    "retain-aware": {
-        "global": {"beta": 2.5},
-        "domain-specific": {"beta": 2.0},
-        "whole-domain": {"beta": 2.0},
-    },
-    "refined": {"whole-domain": {"drift": 3.0, "lam": 0.3}},
+# Two full edits, one a tower, go past zero: the two reversed class directions meet again. So the
+# text side is edited lightly if both are.
+_LIGHT = {"beta": 0.2}
+
+METHODS: dict[str, Method] = {
+    "null-space": Method(
+        null_space,
+        "project the forgotten texts and pictures out",
+        needs_every_cell=False,
+    ),
+    "null-space-text": Method(
+        partial(null_space, use="text"),
+        "project the forgotten texts out",
+        sees_pictures=False,
+        needs_every_cell=False,
+    ),
+    "null-space-visual": Method(
+        partial(null_space, use="visual"),
+        "project the forgotten pictures out",
+        needs_every_cell=False,
+    ),
+    "retain-aware": Method(
+        retain_aware,
+        "ridge: forgotten pictures lose their class, others stay",
+        settings={
+            "global": {"beta": 2.5},
+            "domain-specific": {"beta": 2.0},
+            "whole-domain": {"beta": 2.0},
+        },
+    ),
+    "oblique": Method(
+        oblique,
+        "detect one direction, remove another",
+        settings={
+            "global": {"rho2": 0.8, "beta": 1.5, "omega": 0.25},
+            "domain-specific": _CELLS,
+            "whole-domain": _CELLS,
+        },
+        fit_prompts=oblique_prompts,
+        prompt_settings={"text": {"beta": 2.5}, "both": _LIGHT},
+    ),
+    "calibrated": Method(
+        calibrated,
+        "a detector with its zero and one in the right place",
+        default_for=("global", "domain-specific"),
+        fit_prompts=calibrated_prompts,
+        prompt_settings={"both": _LIGHT},
+    ),
+    "redirect": Method(
+        redirect,
+        "a domain detector pulls every image to one answer",
+        paradigms=("whole-domain",),
+        default_for=("whole-domain",),
+    ),
+    "refined": Method(
+        refined,
+        "L-BFGS on the pictures, from the default edit",
+        settings={"whole-domain": {"drift": 3.0, "lam": 0.3}},
+        refines_default=True,
+    ),
 }
-# On the text side the oblique edit needs its own amount. With both sides edited it must be light:
-# two full edits go past zero, and the two reversed class directions meet again.
-TEXT_BETA = {"oblique": {"text": 2.5, "both": 0.2}, "calibrated": {"both": 0.2}}
+DEFAULT_METHOD = {
+    paradigm: name for name, method in METHODS.items() for paradigm in method.default_for
+}
 
 
-def check_towers(towers: str, request: ForgetRequest) -> None:
-    """Raise InputError for unknown towers, or for the text side of a request that is not global."""
+def check_fit(request: ForgetRequest, method: str | None = None, towers: str = "visual") -> None:
+    """Raise InputError for an unknown method or towers, or if they do not suit the paradigm.
+
+    The text side is for global requests only: a prompt without a domain is about all domains.
+    """
     if towers not in TOWERS:
         raise InputError(f'unknown towers "{towers}": {", ".join(TOWERS)}.')
     if towers != "visual" and request.paradigm != "global":
         raise InputError(
-            f'towers "{towers}" needs a global request: a {request.paradigm} request edits the image side, because '
-            'a prompt such as "a dog" speaks of every domain at once (use towers "visual").'
+            f'towers "{towers}" needs a global request: a {request.paradigm} request edits the '
+            'image side, because a prompt such as "a dog" speaks of every domain at once (use '
+            'towers "visual").'
         )
-
-
-def check_method(method: str, request: ForgetRequest) -> None:
-    """Raise InputError for an unknown method, or one that does not fit the paradigm."""
+    if method is None:
+        return
     if method not in METHODS:
         raise InputError(f'unknown method "{method}": {", ".join(METHODS)}.')
-    if method == "redirect" and request.paradigm != "whole-domain":
+    if request.paradigm not in METHODS[method].paradigms:
         raise InputError(
-            f'method "redirect" forgets whole domains; this request is {request.paradigm}.'
+            f'method "{method}" forgets whole domains; this request is {request.paradigm}.'
         )
+
+
+# ---- fitting
 
 
 def fit_edit(
@@ -72,91 +139,61 @@ def fit_edit(
     towers: str = "visual",
     **settings: float,
 ) -> ProjectionEdit:
-    """Fit the edit that forgets `request`, from prototypes alone; no image of any data set is involved.
+    """Fit the edit that forgets `request`, from prototypes alone: no image of a data set is used.
 
-    `method` None takes the paradigm's best, measured over every request of the bundled set at
-    strength 1 by `clip-unlearn survey` (forget accuracy, .994 before; worst request in brackets;
-    change of what stays, in points):
-
-    - global: calibrated, .000 (.00), retained +0.0; null-space .008 (.06), +0.1; null-space-text
-      .218 (.38), +0.1
-    - domain-specific: calibrated, .015 (.25), same class elsewhere +0.1 (-1.7); oblique .020 (.15),
-      -1.5 (-15.0)
-    - whole-domain: redirect, .088 (.11), retained -0.0 (-0.1)
-
-    `settings` override hyper-parameters (see `calibrated` and `nullspace`). `towers` says which
-    projections change: the text side is edited for global requests only, since a domain-free prompt
-    belongs to every domain. Raises InputError for an unknown method or towers, UnknownNameError for
-    names outside the grid.
+    `method` None takes the best for the paradigm: the one that `clip-unlearn survey`, over every
+    request, measures best (tests/benchmarks/README.md has its table).
+    `settings` override the hyper-parameters of the method; `towers` says which projections change.
+    Raises InputError for an unknown method or towers, UnknownNameError for names outside the grid.
     """
     request = request.on(prototypes.grid)
     method = method or DEFAULT_METHOD[request.paradigm]
-    check_method(method, request)
-    check_towers(towers, request)
-    p, chosen = prototypes, ("visual", "text") if towers == "both" else (towers,)
-    # On the text side the prompts' own features stand where the visual prototypes stand on the
-    # image side.
-    sides = {
-        "visual": (p.W, p.visual, p.reached),
-        "text": (p.W_text, p.text_features[:, :, None], None),
-    }
-    mask, factors = request.mask(p.grid), {}
-    for tower in chosen:
-        own = {
-            m: {"beta": betas[towers]}
-            for m, betas in TEXT_BETA.items()
-            if tower == "text" and towers in betas
-        }
-        light = (
-            method == "refined" and towers == "both" and tower == "text"
-        )  # refining it would make it a full edit
-        how = (DEFAULT_METHOD[request.paradigm], own, {}) if light else (method, own, settings)
-        factors[tower] = _factors(p, mask, request.paradigm, *sides[tower], *how)
-    if not all(x.isfinite().all() for pair in factors.values() for x in pair):
-        raise InputError(
-            f"the {method} edit of {request} is not finite: two classes, or two domains, have the same words, so no "
-            "prompt tells them apart (see domain_words)."
-        )
-    return ProjectionEdit(request, method, factors, p.seed, p.base)
+    check_fit(request, method, towers)
+
+    factors = {}
+    for tower in ("visual", "text") if towers == "both" else (towers,):
+        A, B = _fit_tower(prototypes, request, method, tower, towers, settings)
+        if not (A.isfinite().all() and B.isfinite().all()):
+            raise InputError(
+                f"the {method} edit of {request} is not finite: two classes, or two domains, have "
+                "the same words, so no prompt tells them apart (see domain_words)."
+            )
+        factors[tower] = (A, B)
+    return ProjectionEdit(request, method, factors, prototypes.seed, prototypes.base)
 
 
-def _factors(
-    p: Prototypes,
-    mask: Tensor,
-    paradigm: str,
-    W: Tensor,
-    features: Tensor,
-    reached: Tensor | None,
+def _fit_tower(
+    prototypes: Prototypes,
+    request: ForgetRequest,
     method: str,
-    own: dict[str, dict[str, float]],
-    settings: dict[str, float],
-) -> tuple[Tensor, Tensor]:
-    """Call the method on one tower: W (D, d), its prototype features (C, K, m, D), and what pictures reach.
+    tower: str,
+    towers: str,
+    settings: Mapping[str, float],
+) -> Factors:
+    """The factors of one tower; settings of the caller override those of the method."""
+    row = METHODS[method]
+    default = DEFAULT_METHOD[request.paradigm]
+    on_text = tower == "text"
+    if row.refines_default and on_text and towers == "both":
+        # Refining the light edit of the text side would make it a full one.
+        return _fit_tower(prototypes, request, default, tower, towers, {})
 
-    `own` has, by method, what this tower needs other than usual; `settings` come from the caller
-    and go first.
-    """
-    if method.startswith("null-space"):
-        use = method.removeprefix("null-space").removeprefix("-") or "both"
-        return nullspace.null_space(W, p.text, features, mask, use, **settings)
-    settings = {**SETTINGS.get(method, {}).get(paradigm, {}), **own.get(method, {}), **settings}
-    if method == "retain-aware":
-        return variants.retain_aware(W, p.class_text, features, mask, **settings)
-    if method == "oblique":
-        return variants.oblique(
-            W, p.text, p.class_text, features, mask, reached=reached, **settings
-        )
-    if method == "calibrated" and reached is None:  # the text side
-        return calibrated.calibrated_prompts(W, p.text, p.class_text, p.reached, mask, **settings)
-    if method in ("calibrated", "redirect"):
-        fit = calibrated.calibrated if method == "calibrated" else calibrated.redirect
-        return fit(W, p.text, p.class_text, features, mask, reached, **settings)
-    start = _factors(p, mask, paradigm, W, features, reached, DEFAULT_METHOD[paradigm], own, {})
-    return variants.refined(W, p.class_text, features, mask, start=start, **settings)
+    chosen = dict(row.settings.get(request.paradigm, {}))
+    if on_text:
+        chosen |= row.prompt_settings.get(towers, {})
+    if row.refines_default:
+        chosen["start"] = _fit_tower(prototypes, request, default, tower, towers, {})
+    chosen |= settings
+
+    fit = row.fit_prompts if on_text and row.fit_prompts else row.fit
+    return fit(prototypes.of_tower(tower), request.mask(prototypes.grid), **chosen)
+
+
+# ---- the edit
 
 
 class _Applicable:
-    """What an edit and a sequence of edits share: they are put in place, and taken back bit for bit."""
+    """What an edit and a sequence of edits share: they are applied, and taken back bit for bit."""
 
     edited: tuple[str, ...]
 
@@ -169,42 +206,34 @@ class _Applicable:
         return "both" if len(self.edited) == 2 else self.edited[0]
 
     @contextlib.contextmanager
-    def applied(self, clip: Clip, strength: float = 1.0) -> Iterator[Clip]:
-        """The CLIP with the edit in place; on exit its weights are what they were, bit for bit, whatever happened.
+    def applied(self, clip: ClipLike, strength: float = 1.0) -> Iterator[ClipLike]:
+        """The CLIP with the edit in place; on exit its weights are what they were, bit for bit.
 
-        Inside another edit of the same base it is added to that one.
+        That holds whatever happens inside. Inside another edit of the same base, it is added.
         """
         heads = {tower: clip.heads[tower] for tower in self.edited}
-        new = {tower: self.weight(head.weight, strength, tower) for tower, head in heads.items()}
-        kept = [
-            (tensor, tensor.detach().clone())
-            for head in heads.values()
-            for tensor in head.tensors()
-        ]
+        edited = {tower: self.weight(heads[tower].weight, strength, tower) for tower in heads}
+        before = [(t, t.detach().clone()) for head in heads.values() for t in head.tensors()]
         try:
             if strength > 0:
                 for tower, head in heads.items():
-                    head.write(new[tower])
+                    head.write(edited[tower])
             yield clip
         finally:
             with no_grad():
-                for tensor, before in kept:
-                    tensor.copy_(before)
+                for tensor, original in before:
+                    tensor.copy_(original)
 
 
 @dataclass(frozen=True)
 class ProjectionEdit(_Applicable):
-    """A fitted edit: for each edited tower the thin factors A (D, r), B (r, d) of Delta = A B. It never changes.
-
-    `seed` is that of the prototypes it was fitted on, `base` the fingerprint of their CLIP; ""
-    where neither is known.
-    """
+    """A fitted edit: for each edited tower the thin factors A (D, r), B (r, d) of Delta = A B."""
 
     request: ForgetRequest
     method: str
-    factors: dict[str, tuple[Tensor, Tensor]]
-    seed: int | None = None
-    base: str = ""
+    factors: dict[str, Factors]
+    seed: int | None = None  # of the prototypes that it was fitted on
+    base: str = ""  # fingerprint of their CLIP; "" if it is not known
 
     @property
     def edited(self) -> tuple[str, ...]:
@@ -213,10 +242,10 @@ class ProjectionEdit(_Applicable):
 
     def rank(self, tower: str = "visual") -> int:
         """Number of directions that the edit of a tower touches; 0 if it leaves the tower alone."""
-        return self.factors[tower][1].shape[0] if tower in self.factors else 0
+        return len(self.factors[tower][1]) if tower in self.factors else 0
 
     def weight(self, W: Tensor, strength: float, tower: str = "visual") -> Tensor:
-        """W + strength * A B, pure; strength 0, or a tower that is not edited, returns W itself, bit for bit.
+        """W + strength * A B, pure; strength 0, or a tower that is not edited, returns W itself.
 
         Raises InputError for a strength outside [0, 1], or a projection of another size.
         """
@@ -226,15 +255,15 @@ class ProjectionEdit(_Applicable):
         A, B = self.factors[tower]
         if W.shape != (len(A), B.shape[1]):
             raise InputError(
-                f"the edit of the {tower} tower is for a projection of {len(A)} x {B.shape[1]}, and this one is "
-                f"{' x '.join(map(str, W.shape))}: it was fitted on another CLIP."
+                f"the edit of the {tower} tower is for a projection of {len(A)} x {B.shape[1]}, "
+                f"and this one is {' x '.join(map(str, W.shape))}: it was fitted on another CLIP."
             )
         return W + strength * (A.to(W) @ B.to(W))
 
 
 @dataclass(frozen=True)
 class EditSequence(_Applicable):
-    """Edits of one base in order, each at a strength of its own: W -> W + a1 A1 B1 -> W + a1 A1 B1 + a2 A2 B2 -> ..."""
+    """Edits of one base, each at a strength of its own: W -> W + a1 A1 B1 -> + a2 A2 B2 -> ..."""
 
     steps: tuple[tuple[ProjectionEdit, float], ...]
 
@@ -245,49 +274,56 @@ class EditSequence(_Applicable):
 
     @property
     def base(self) -> str:
-        """The fingerprint of their CLIP; "" where it is not known."""
+        """The fingerprint of their CLIP; "" if it is not known."""
         return next((edit.base for edit, _ in self.steps if edit.base), "")
 
     def weight(self, W: Tensor, strength: float, tower: str = "visual") -> Tensor:
         """All edits added to W, each at `strength` times its own; strength 0 returns W itself."""
-        for edit, own in self.steps:
-            W = edit.weight(W, check_strength(strength) * own, tower)
+        strength = check_strength(strength)
+        for edit, own_strength in self.steps:
+            W = edit.weight(W, strength * own_strength, tower)
         return W
 
 
 def compose(
     edits: Sequence[ProjectionEdit], strengths: Sequence[float] | None = None
 ) -> EditSequence:
-    """Several edits of the same base as one, `strengths` 1 unless given.
+    """Several edits of the same base as one; `strengths` are 1 unless given.
 
-    Their Deltas are sums: each was fitted on the base's own W, so the order changes the last bits
+    Their Deltas are added. Each was fitted on the base's own W, so the order changes the last bits
     at most, and two edits that take the same direction out take it out twice. To fit the second on
-    what the first has left, save the edited CLIP, load it, and fit there: it is a base of its own.
+    what the first has left, save the edited CLIP, load it and fit there: it is a base of its own.
     Raises InputError for no edits, edits of different bases, or strengths that do not fit.
     """
     strengths = [1.0] * len(edits) if strengths is None else strengths
     if not edits or len(strengths) != len(edits):
-        raise InputError(
-            f"{len(edits)} edits with {len(strengths)} strengths: at least one edit, each with its own."
-        )
+        counts = f"{len(edits)} edits with {len(strengths)} strengths"
+        raise InputError(f"{counts}: at least one edit, each with its own.")
     bases = {edit.base for edit in edits if edit.base}
     if len(bases) > 1:
-        raise InputError(
-            f"the edits were fitted on different CLIPs (weights {', '.join(sorted(bases))})."
-        )
-    return EditSequence(
-        tuple((edit, check_strength(own)) for edit, own in zip(edits, strengths, strict=True))
-    )
+        listed = ", ".join(sorted(bases))
+        raise InputError(f"the edits were fitted on different CLIPs (weights {listed}).")
+    own_strengths = [check_strength(strength) for strength in strengths]
+    return EditSequence(tuple(zip(edits, own_strengths, strict=True)))
 
 
 def check_strength(strength: float) -> float:
     """The strength as a float in [0, 1]; raises InputError otherwise."""
-    if (
-        isinstance(strength, bool)
-        or not isinstance(strength, (int, float))
-        or not 0 <= strength <= 1
-    ):
+    is_number = isinstance(strength, (int, float)) and not isinstance(strength, bool)
+    if not is_number or not 0 <= strength <= 1:
         raise InputError(
             f"strength is {strength!r}; it must be a number from 0 (unchanged) to 1 (full edit)."
         )
     return float(strength)
+
+
+# SHIM, until every room has followed
+def check_method(method, request):
+    check_fit(request, method)
+
+
+def check_towers(towers, request):
+    check_fit(request, None, towers)
+
+
+SETTINGS = {name: m.settings for name, m in METHODS.items()}

@@ -1,6 +1,7 @@
-"""Other edits of the final projection, to be looked up: least squares, an oblique null space, refinement.
+"""Variants, to be looked up: prototypes in closed form, other edits, and edits of the text side.
 
-Shapes as in `nullspace`.
+An edit takes `nullspace.TowerPrototypes` and mask (C, K), True for the cells to forget, and returns
+the factors A (D, r), B (r, d) of Delta, as those of `nullspace` and `calibrated` do.
 """
 
 from __future__ import annotations
@@ -8,127 +9,302 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
+from torchvision.transforms import v2
 
-from .nullspace import Factors, orthonormal_basis
+from . import ClipLike
+from .calibrated import calibrate, class_detectors, class_leads, dual_directions
+from .nullspace import Factors, TowerPrototypes, orthonormal_basis
+
+# ---- prototypes in closed form
 
 
-def unit_features(visual: Tensor, W: Tensor) -> Tensor:
-    """Prototype features on one scale: f / |f|, times the mean norm, so that no cell weighs more than another."""
-    norms = visual.norm(dim=-1, keepdim=True)
-    return visual / norms * norms.mean()
+def latent_prototypes(
+    clip: ClipLike, targets: Tensor, per_cell: int, seed: int, pool: int = 384
+) -> Tensor:
+    """Features (n, m, D) solved in closed form: the most ordinary f whose embedding is the target.
+
+    f = mu + S W (W' S W + lam)^-1 (s t - mu W), with mu and S the mean and covariance of features
+    of `pool` pictures of nothing, and s the mean norm of their embeddings. Each of the m prototypes
+    takes mu and S from its own random half of those pictures.
+    """
+    pictures = clip.normalized(data_free_images(pool, clip.image_size, seed))
+    with torch.no_grad():
+        features = torch.cat([clip.image_features(part).cpu() for part in pictures.split(128)])
+
+    # A bias is a row of W that meets a feature of 1: it is added afterwards, not solved for.
+    head = clip.heads["visual"]
+    D = len(head.weight) - head.constant
+    W = head.weight[:D]
+    bias = head.weight[D:].sum(0)
+    ones = features[:1, D:].expand(len(targets), -1)
+
+    generator = torch.Generator().manual_seed(seed)
+    prototypes = []
+    for _ in range(per_cell):
+        half = torch.randperm(pool, generator=generator)[: pool // 2]
+        f = _most_ordinary(features[half, :D], W, bias, targets)
+        prototypes.append(torch.cat([f, ones], 1))
+    return torch.stack(prototypes, 1)
+
+
+def _most_ordinary(features: Tensor, W: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+    """(n, D) the formula of `latent_prototypes`, with mean and covariance of features (p, D)."""
+    mu = features.mean(0)
+    S = torch.cov(features.T)
+    S = S + _share_of_identity(S, 0.01)
+
+    G = W.T @ S @ W  # (d, d) covariance of the embeddings
+    G = G + _share_of_identity(G, 0.01)
+
+    s = (features @ W + bias).norm(dim=-1).mean()
+    missing = s * targets - mu @ W - bias  # (n, d)
+    return mu + missing @ torch.linalg.solve(G, W.T @ S)
+
+
+def _share_of_identity(S: Tensor, share: float) -> Tensor:
+    """A multiple of I, relative to the mean variance of S."""
+    return share * S.diagonal().mean() * torch.eye(len(S))
+
+
+def data_free_images(n: int, size: int, seed: int) -> Tensor:
+    """(n, 3, size, size) pictures of nothing in [0, 1]: pink noise, dead leaves, scribbles."""
+    generator = torch.Generator().manual_seed(seed)
+    pictures = _pink_noise(n, size, generator)
+    for i in range(n):
+        kind = i % 3
+        if kind == 0:
+            continue  # stays noise
+        shapes = torch.rand(80, 8, generator=generator).tolist()
+        drawn = _dead_leaves(shapes, size) if kind == 1 else _scribble(shapes, size)
+        pixels = v2.functional.pil_to_tensor(drawn)
+        pictures[i] = v2.functional.to_dtype(pixels, torch.float, scale=True)
+    return pictures
+
+
+def _pink_noise(n: int, size: int, generator: torch.Generator) -> Tensor:
+    """(n, 3, size, size) noise with amplitude 1 / frequency, as in natural images."""
+    f = torch.fft.fftfreq(size)
+    frequency = (f[:, None] ** 2 + f[None, :] ** 2).sqrt()
+    amplitude = 1 / frequency.clamp(min=1 / size)
+
+    white = torch.randn(n, 3, size, size, generator=generator)
+    spectrum = torch.fft.fft2(white)
+    pink = torch.fft.ifft2(spectrum * amplitude).real
+    deviation = pink.std((2, 3), keepdim=True)
+    return torch.sigmoid(1.5 * pink / deviation)
+
+
+def _dead_leaves(shapes: Sequence[Sequence[float]], size: int) -> Image.Image:
+    """Discs of random colour that lie over each other."""
+    background = _colour(shapes[0][:3])
+    picture = Image.new("RGB", (size, size), background)
+    draw = ImageDraw.Draw(picture)
+    for x, y, _, _, *rgb, r in shapes[:60]:
+        left, top = x * size, y * size
+        radius = size * min(0.04 / (0.05 + r), 0.4)
+        box = [left - radius, top - radius, left + radius, top + radius]
+        draw.ellipse(box, fill=_colour(rgb))
+    return picture
+
+
+def _scribble(shapes: Sequence[Sequence[float]], size: int) -> Image.Image:
+    """Dark arcs on white."""
+    picture = Image.new("RGB", (size, size), "white")
+    draw = ImageDraw.Draw(picture)
+    for a, b, c, d, *_, r in shapes[:12]:
+        left, right = sorted([a, c])
+        top, bottom = sorted([b, d])
+        box = [left * size, top * size, right * size + 1, bottom * size + 1]
+        start = 360 * r
+        gray = int(120 * r)
+        width = 1 + int(2 * r)
+        draw.arc(box, start, start + 270, fill=(gray, gray, gray), width=width)
+    return picture
+
+
+def _colour(rgb: Sequence[float]) -> tuple[int, ...]:
+    return tuple(int(255 * value) for value in rgb)
+
+
+# ---- the text side of the default edit
+
+
+def calibrated_prompts(p: TowerPrototypes, mask: Tensor, beta: float = 1.1) -> Factors:
+    """`calibrated` on the text side, for classes forgotten everywhere: only their prompts move.
+
+    A prompt of class c moves by -amount r_c, which takes the lead of the class from the pictures
+    `p.reached`.
+    """
+    chosen = mask.any(1)
+    calibration = calibrate(p.text, p.text, p.text)
+    l = class_detectors(calibration, p.text, p.text, chosen)  # noqa: E741
+    r = dual_directions(p.class_text)[chosen]
+
+    pictures = p.reached[chosen]  # (n, K, d)
+    leads = class_leads(p.class_text)[chosen]
+    lead = torch.einsum("ckd,cd->ck", pictures, leads)
+    lead_per_step = torch.einsum("ckd,cd->ck", pictures, r)
+    steps = lead / lead_per_step.clamp_min(1e-3)
+    amount = steps.amax(1).clamp_min(0)
+    return -beta * (p.W @ l.T) * amount, r
+
+
+# ---- least squares
+
+
+def unit_features(features: Tensor) -> Tensor:
+    """Prototype features at one common norm, their mean: no cell weighs more than another."""
+    norms = features.norm(dim=-1, keepdim=True)
+    return features / norms * norms.mean()
 
 
 def retain_aware(
-    W: Tensor,
-    class_text: Tensor,
-    visual: Tensor,
+    p: TowerPrototypes,
     mask: Tensor,
     beta: float = 1.5,
     weight: float = 1.0,
     lam: float = 1.0,
 ) -> Factors:
-    """Least squares in feature space: forgotten prototypes lose their class directions, retained ones stay put.
+    """Least squares in feature space: forgotten prototypes lose their class, retained ones do not.
 
     min  w sum_F |f (W + Delta) - f W (I - beta B B^T)|^2 + sum_R |f Delta|^2 + lam |Delta|^2, with
-    B an orthonormal basis of the forgotten classes' domain-free text embeddings. `weight` is w as a
-    multiple of |R| / |F|; `lam` is relative to the squared norm of the stacked prototypes over D.
-    Solved with as many unknowns as prototypes (push-through identity) when those are fewer than D.
+    B an orthonormal basis of the forgotten classes' text embeddings. `weight` is w as a multiple of
+    |R| / |F|; `lam` is relative to the squared norm of the stacked prototypes over D.
     """
-    f = unit_features(visual, W)
-    forget, retain = f[mask].flatten(0, 1), f[~mask].flatten(0, 1)
-    B = orthonormal_basis(class_text[mask.any(1)])
+    f = unit_features(p.features)
+    forget = f[mask].flatten(0, 1)  # (|F|, D)
+    retain = f[~mask].flatten(0, 1)  # (|R|, D)
+    B = orthonormal_basis(p.class_text[mask.any(1)])  # (d, r)
+
     w = weight * max(len(retain), 1) / len(forget)
     X = torch.cat([w**0.5 * forget, retain])
-    Y = torch.cat([-beta * w**0.5 * forget @ W @ B, retain.new_zeros(len(retain), B.shape[1])])
+    loss_of_forget = -beta * w**0.5 * forget @ p.W @ B  # (|F|, r)
+    loss_of_retain = retain.new_zeros(len(retain), B.shape[1])
+    Y = torch.cat([loss_of_forget, loss_of_retain])
+
     ridge = lam * X.square().sum() / X.shape[1]
-    if len(X) < X.shape[1]:
-        A = X.T @ torch.linalg.solve(X @ X.T + ridge * torch.eye(len(X)), Y)
-    else:
-        A = torch.linalg.solve(X.T @ X + ridge * torch.eye(X.shape[1]), X.T @ Y)
-    return A, B.T
+    return ridge_solution(X, Y, ridge), B.T
 
 
-def class_direction(class_text: Tensor, c: int, dual: float) -> Tensor:
-    """(d,) unit direction to remove for class c: from its text embedding (dual 0) to its dual direction (dual 1).
+def ridge_solution(X: Tensor, Y: Tensor, ridge: Tensor | float) -> Tensor:
+    """A (D, d), the minimum of |X A - Y|^2 + ridge |A|^2, for X (n, D) and Y (n, d).
 
-    The dual is orthogonal to every difference of two other classes' embeddings: moving along it
-    changes the score of class c and of no other class relative to the others, so it cannot make the
-    others confuse each other.
+    Solved with as many unknowns as rows when those are fewer than D (push-through identity).
     """
-    others = torch.cat([class_text[:c], class_text[c + 1 :]])
-    lead = class_text[c] - others.mean(0)
-    Q = orthonormal_basis(others[1:] - others[:1], rtol=1e-4)
-    return normalize(
-        (1 - dual) * class_text[c] + dual * normalize(lead - Q @ (Q.T @ lead), dim=-1), dim=-1
-    )
+    n, D = X.shape
+    if n < D:
+        gram = X @ X.T + ridge * torch.eye(n, dtype=X.dtype)
+        return X.T @ torch.linalg.solve(gram, Y)
+    gram = X.T @ X + ridge * torch.eye(D, dtype=X.dtype)
+    return torch.linalg.solve(gram, X.T @ Y)
 
 
-def cell_embeddings(W: Tensor, visual: Tensor) -> Tensor:
-    """(C, K, d): unit mean embedding of each cell's visual prototypes."""
-    return normalize(normalize(visual @ W, dim=-1).mean(2), dim=-1)
+def thin(delta: Tensor, rtol: float = 1e-4) -> Factors:
+    """Factors A (D, r), B (r, d) of Delta (D, d), with r its numerical rank."""
+    u, s, vh = torch.linalg.svd(delta, full_matrices=False)
+    strong = s > rtol * s[0]
+    r = max(int(strong.sum()), 1)
+    return u[:, :r] * s[:r], vh[:r]
+
+
+# ---- the oblique null space
+
+
+def cell_embeddings(W: Tensor, features: Tensor) -> Tensor:
+    """(C, K, d): unit mean embedding of each cell's prototypes."""
+    embeddings = normalize(features @ W, dim=-1)
+    return normalize(embeddings.mean(2), dim=-1)
 
 
 def oblique(
-    W: Tensor,
-    text: Tensor,
-    class_text: Tensor,
-    visual: Tensor,
+    p: TowerPrototypes,
     mask: Tensor,
     rho: float = 0.8,
     rho2: float = 0.3,
     beta: float = 1.0,
     omega: float = 0.5,
     dual: float = 0.0,
-    reached: Tensor | None = None,
 ) -> Factors:
-    """Detect one direction, remove another: Delta = -beta W sum_cells amount * l r^T; rank = number of cells.
+    """Detect one direction, remove another: Delta = -beta W sum amount * l r^T; rank = cells.
 
-    For a forgotten cell, m = text + omega * visual mean; its detector l is m without a share rho of
-    the same class's cells that stay and a share rho2 of the other classes' cells of its domain that
-    stay, scaled so that a forgotten cell meets 1 from its class's detectors together, on average:
-    the number of domains does not count. What is removed is r, a direction of the class alone
-    (`class_direction`). The amount is m . r; given `reached` (C, K, d), the mean embeddings of
-    synthesised pictures, it is what takes such a picture's score for the class down to the mean of
-    the other classes, in the domain where that takes most: so beta = 1 means the same in every
-    model. With rho = rho2 = 0, beta = 1 and r = m this is `null_space` of one cell: the plain
-    projector ties detector and removed direction together.
+    For a forgotten cell, m = text + omega * mean of its prototypes. Its detector l is m without a
+    share rho of the retained cells of its class and a share rho2 of those of its domain, scaled so
+    that a forgotten cell meets 1 from the detectors of its class together, on average: the number
+    of domains does not count. Removed is r, a direction of the class alone (`class_direction`). The
+    amount is m . r, or, if `p.reached` is known, what takes the score of a synthesised picture down
+    to the mean of the other classes, in the domain where that takes most: so beta = 1 means the
+    same in every model. With rho = rho2 = 0, beta = 1 and r = m this is `null_space` of one cell:
+    the plain projector ties what it detects to what it removes.
     """
-    m = normalize(text + omega * cell_embeddings(W, visual), dim=-1)
+    pictures = cell_embeddings(p.W, p.features)
+    m = normalize(p.text + omega * pictures, dim=-1)  # (C, K, d)
     columns, rows = [], []
     for c in mask.any(1).nonzero().flatten().tolist():
-        detectors = torch.stack(
-            [_detector(m, mask, c, k, rho, rho2) for k in mask[c].nonzero().flatten().tolist()]
-        )
-        # The detectors of a class answer to each other's cells: on average a forgotten cell shall
-        # meet 1 in all.
-        detectors = detectors / (m[c][mask[c]] @ detectors.sum(0)).mean()
-        r = class_direction(class_text, c, dual)
-        amount = m[c][mask[c]] @ r
-        if reached is not None:
-            lead = class_text[c] - torch.cat([class_text[:c], class_text[c + 1 :]]).mean(0)
-            amount = ((reached[c] @ lead).max() / (r @ lead)).expand(len(detectors))
-        columns.append(-beta * (W @ detectors.T) * amount)
+        forgotten = m[c][mask[c]]  # (n, d)
+        domains = mask[c].nonzero().flatten().tolist()
+        detectors = torch.stack([_detector(m, mask, (c, k), rho, rho2) for k in domains])
+        # The detectors of a class answer to each other's cells: together they should read 1.
+        detectors = detectors / (forgotten @ detectors.sum(0)).mean()
+
+        r = class_direction(p.class_text, c, dual)
+        amount = forgotten @ r  # (n,)
+        if p.reached is not None:
+            lead = p.class_text[c] - _others(p.class_text, c).mean(0)
+            largest_lead = (p.reached[c] @ lead).max()
+            amount = (largest_lead / (r @ lead)).expand(len(detectors))
+
+        columns.append(-beta * (p.W @ detectors.T) * amount)
         rows.append(r.expand(len(detectors), -1))
     return torch.cat(columns, 1), torch.cat(rows)
 
 
-def _detector(m: Tensor, mask: Tensor, c: int, k: int, rho: float, rho2: float) -> Tensor:
-    """l (d,) of one cell: m without shares of what stays of its class and of its domain, with l . m = 1."""
-    same_class, same_domain = (
-        orthonormal_basis(m[c][~mask[c]]),
-        orthonormal_basis(m[:, k][~mask[:, k]]),
-    )
-    l = m[c, k] - rho * same_class @ (same_class.T @ m[c, k])  # noqa: E741
-    l = l - rho2 * same_domain @ (same_domain.T @ l)  # noqa: E741
-    return l / (l @ m[c, k])
+def oblique_prompts(p: TowerPrototypes, mask: Tensor, **settings: float) -> Factors:
+    """`oblique` on the text side, where pictures do not say how far prompts have to move."""
+    return oblique(p._replace(reached=None), mask, **settings)
+
+
+def class_direction(class_text: Tensor, c: int, dual: float) -> Tensor:
+    """(d,) unit direction to remove for class c: its text (dual 0), its dual (dual 1), or between.
+
+    The dual is orthogonal to every difference of two other classes: moving along it changes the
+    score of class c and no other relative to the rest, so the others do not get mixed up.
+    """
+    text = class_text[c]
+    others = _others(class_text, c)
+    lead = text - others.mean(0)
+    Q = orthonormal_basis(others[1:] - others[:1], rtol=1e-4)  # (d, r)
+    orthogonal = lead - Q @ (Q.T @ lead)
+    direction = (1 - dual) * text + dual * normalize(orthogonal, dim=-1)
+    return normalize(direction, dim=-1)
+
+
+def _others(class_text: Tensor, c: int) -> Tensor:
+    """(C - 1, d): the texts of all classes but c."""
+    return torch.cat([class_text[:c], class_text[c + 1 :]])
+
+
+def _detector(m: Tensor, mask: Tensor, cell: tuple[int, int], rho: float, rho2: float) -> Tensor:
+    """l (d,) of a cell: m without shares of what is retained of its class and domain; l . m = 1."""
+    c, k = cell
+    own = m[c, k]
+    retained_of_class = m[c][~mask[c]]  # (n, d)
+    retained_of_domain = m[:, k][~mask[:, k]]
+    P = orthonormal_basis(retained_of_class)  # (d, r)
+    Q = orthonormal_basis(retained_of_domain)
+
+    l = own - rho * P @ (P.T @ own)  # noqa: E741
+    l = l - rho2 * Q @ (Q.T @ l)  # noqa: E741
+    return l / (l @ own)
+
+
+# ---- refinement by gradient
 
 
 def refined(
-    W: Tensor,
-    class_text: Tensor,
-    visual: Tensor,
+    p: TowerPrototypes,
     mask: Tensor,
     start: Factors | None = None,
     scale: float = 30.0,
@@ -138,44 +314,43 @@ def refined(
 ) -> Factors:
     """A few dozen L-BFGS steps on Delta, on prototypes alone.
 
-    forget: -log(1 - p(own class)); retain: cross-entropy to the model's own predictions + drift of
-    the embedding; + lam |Delta|^2 / |W|^2. `scale` is the logit scale. Starts from `start` (a
-    closed-form edit) or from zero.
+    Forget: -log(1 - p(own class)). Retain: cross-entropy to the model's own predictions, plus drift
+    times how far embeddings turn, plus lam |Delta|^2 / |W|^2. `scale` is the logit scale. Starts
+    from the factors of another edit, or from zero.
     """
-    f = unit_features(visual, W)
-    own = torch.arange(len(mask))[:, None, None].expand(visual.shape[:3])
-    forget, retain, own_forget = f[mask].flatten(0, 1), f[~mask].flatten(0, 1), own[mask].flatten()
+    W, class_text = p.W, p.class_text
+    f = unit_features(p.features)
+    forget = f[mask].flatten(0, 1)
+    retain = f[~mask].flatten(0, 1)
+    class_of_cell = torch.arange(len(mask))[:, None].expand_as(mask)
+    own_class = class_of_cell[mask].repeat_interleave(f.shape[2])  # of each row of forget
+
     before = normalize(retain @ W, dim=-1)
-    target = (scale * before @ class_text.T).softmax(-1)
-    delta = torch.zeros_like(W) if start is None else start[0] @ start[1]
-    delta.requires_grad_(True)
-    solver = torch.optim.LBFGS([delta], max_iter=steps, line_search_fn="strong_wolfe")
+    own_predictions = (scale * before @ class_text.T).softmax(-1)
 
-    def loss() -> Tensor:
-        solver.zero_grad()
-        logits = scale * normalize(forget @ (W + delta), dim=-1) @ class_text.T
-        rest = logits.scatter(1, own_forget[:, None], float("-inf")).logsumexp(1)
-        forgotten = (
-            logits.logsumexp(1) - rest
-        ).mean()  # = -log(1 - p(own class)), without cancellation
-        after = normalize(retain @ (W + delta), dim=-1)
-        kept = (
-            cross_entropy(scale * after @ class_text.T, target)
-            + drift * (1 - (after * before).sum(-1)).mean()
-        )
-        total = forgotten + kept + lam * delta.square().sum() / W.square().sum()
-        total.backward()
-        return total
+    def loss(unknowns: Sequence[Tensor]) -> Tensor:
+        (delta,) = unknowns
+        edited = W + delta
 
-    solver.step(loss)
-    return thin(delta.detach())
+        # -log(1 - p(own class)), without cancellation
+        embeddings = normalize(forget @ edited, dim=-1)
+        logits = scale * embeddings @ class_text.T
+        other_logits = logits.scatter(1, own_class[:, None], float("-inf"))
+        forgotten = (logits.logsumexp(1) - other_logits.logsumexp(1)).mean()
 
+        after = normalize(retain @ edited, dim=-1)
+        kept = cross_entropy(scale * after @ class_text.T, own_predictions)
+        turned = (1 - (after * before).sum(-1)).mean()
+        size = delta.square().sum() / W.square().sum()
+        return forgotten + kept + drift * turned + lam * size
 
-def thin(delta: Tensor, rtol: float = 1e-4) -> Factors:
-    """Factors A (D, r), B (r, d) of Delta (D, d), r its numerical rank."""
-    u, s, vh = torch.linalg.svd(delta, full_matrices=False)
-    r = max(int((s > rtol * s[0]).sum()), 1)
-    return u[:, :r] * s[:r], vh[:r]
+    if start is None:
+        begin = torch.zeros_like(W)
+    else:
+        A, B = start
+        begin = A @ B
+    (delta,) = minimise(loss, [begin], steps)
+    return thin(delta)
 
 
 def minimise(
@@ -199,16 +374,3 @@ def minimise(
 
     solver.step(closure)
     return [x.detach() for x in unknowns]
-
-
-def ridge_solution(X: Tensor, Y: Tensor, ridge: Tensor | float) -> Tensor:
-    """A (D, d), the minimum of |X A - Y|^2 + ridge |A|^2, for X (n, D) and Y (n, d).
-
-    Solved with as many unknowns as rows when those are fewer than D (push-through identity).
-    """
-    n, D = X.shape
-    if n < D:
-        gram = X @ X.T + ridge * torch.eye(n, dtype=X.dtype)
-        return X.T @ torch.linalg.solve(gram, Y)
-    gram = X.T @ X + ridge * torch.eye(D, dtype=X.dtype)
-    return torch.linalg.solve(gram, X.T @ Y)

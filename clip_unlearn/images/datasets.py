@@ -55,6 +55,10 @@ class Features:
     def __len__(self) -> int:
         return len(self.f)
 
+    def cells(self, domains: int) -> Tensor:
+        """(n,) cell number of each image: class * domains + domain."""
+        return self.class_of * domains + self.domain_of
+
     def only(self, index: Tensor) -> Features:
         """The images at index (m,), in that order."""
         paths = tuple(self.paths[i] for i in index.tolist())

@@ -1,7 +1,7 @@
-"""What an edit did: accuracy grids, groups of images, paraphrases, over a range of strengths.
+"""What an edit did to images: accuracy by cell and by group, over a range of strengths.
 
-Images are encoded once; everything here is matrix products on their features, so a strength change
-is instant.
+Images are encoded once. Everything here is matrix products on their features, so that a change of
+strength takes no time.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from statistics import harmonic_mean
 
 import pandas as pd
 import torch
@@ -25,105 +26,122 @@ GROUPS = ("forget", "retained", "same_class", "same_domain", "unrelated")
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
+# ---- images and the prompts that classify them
+
+
 @dataclass(frozen=True)
 class Task:
-    """Encoded images and the prompts that classify them.
+    """Encoded images and the prompts that classify them, as text features before the projection.
 
-    images: features f, classes, domains; prompts (C, n, D_text) and paraphrases (C, n', D_text):
-    text features before the text projection, lists because classes may have different numbers of
-    prompts. translations: the same, with none (0, D_text) for a class without; () where no class
-    has any.
+    Prompts are tuples of one tensor a class, since classes may have different numbers of them.
     """
 
     grid: ConceptGrid
     images: Features
-    prompts: tuple[Tensor, ...]
-    paraphrases: tuple[Tensor, ...]
-    translations: tuple[Tensor, ...] = ()
+    prompts: tuple[Tensor, ...]  # C of (n, D_text)
+    paraphrases: tuple[Tensor, ...]  # C of (n, D_text)
+    translations: tuple[Tensor, ...] = ()  # C of (n, D_text), n may be 0; () if there are none
 
 
 def make_task(clip: Clip, grid: ConceptGrid, images: Features) -> Task:
-    """Encode the test prompts, paraphrases and translations of a grid once, beside its encoded images."""
+    """Encode the test prompts, paraphrases and translations of a grid, beside its images."""
 
     def encoded(prompts: list[list[str]]) -> tuple[Tensor, ...]:
-        features = clip.text_features([p for row in prompts for p in row])
+        features = clip.text_features([prompt for row in prompts for prompt in row])
         return tuple(features.split([len(row) for row in prompts]))
 
-    translated = grid.translation_prompts()
+    translations = grid.translation_prompts()
     return Task(
         grid,
         images,
         encoded(grid.test_prompts()),
         encoded(grid.paraphrase_prompts()),
-        encoded(translated) if any(translated) else (),
+        encoded(translations) if any(translations) else (),
     )
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """For many small products: on a busy machine threads that wait for each other cost 30 times what they save."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def halves(task: Task, seed: int = 0) -> tuple[Task, Task]:
+    """Disjoint random halves of every cell: one to fit or choose on, one to measure on.
+
+    An odd image is measured.
+    """
+    images = task.images
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(images), generator=generator)
+    cell = images.cells(len(task.grid.domains))[order]
+
+    to_fit = torch.zeros(len(images), dtype=torch.bool)
+    for c in cell.unique():
+        members = order[cell == c]
+        to_fit[members[: len(members) // 2]] = True
+    fitted = images.only(to_fit.nonzero().flatten())
+    measured = images.only((~to_fit).nonzero().flatten())
+    return replace(task, images=fitted), replace(task, images=measured)
+
+
+# ---- predictions
 
 
 def classifier(prompts: Sequence[Tensor], W_text: Tensor) -> Tensor:
-    """(C, d) unit class embeddings: the normalised mean of normalised prompt embeddings, as open_clip builds them."""
-    rows = [normalize(g @ W_text, dim=-1).mean(0) for g in prompts]
-    return normalize(torch.stack(rows), dim=-1)
+    """(C, d) unit class embeddings: the mean of normalised prompts, normalised, as in open_clip."""
+    means = [normalize(g @ W_text, dim=-1).mean(0) for g in prompts]
+    return normalize(torch.stack(means), dim=-1)
 
 
 def predict(task: Task, W: Tensor, W_text: Tensor, paraphrase: bool = False) -> Tensor:
     """(n,) predicted class of each image, by the test prompts or by the paraphrases."""
-    weights = classifier(task.paraphrases if paraphrase else task.prompts, W_text)
-    return (task.images.f @ W @ weights.T).argmax(1)  # the norm of h does not move the argmax
+    prompts = task.paraphrases if paraphrase else task.prompts
+    scores = task.images.f @ W @ classifier(prompts, W_text).T  # the norm of h moves no argmax
+    return scores.argmax(1)
 
 
 def edited_weights(
     prototypes: Prototypes, edit: ProjectionEdit, strength: float
 ) -> tuple[Tensor, Tensor]:
     """(W, W_text) at a strength: what `predict` takes."""
-    return edit.weight(prototypes.W, strength), edit.weight(prototypes.W_text, strength, "text")
+    W = edit.weight(prototypes.W, strength)
+    W_text = edit.weight(prototypes.W_text, strength, "text")
+    return W, W_text
+
+
+# ---- accuracies
 
 
 def accuracy_grid(task: Task, predicted: Tensor) -> pd.DataFrame:
-    """Accuracy of each cell, classes x domains; NaN where a cell has no images."""
+    """Accuracy of each cell, classes x domains; NaN for a cell without images."""
+    C, K = task.grid.shape
     right = predicted.eq(task.images.class_of).float()
-    cell = task.images.class_of * task.grid.shape[1] + task.images.domain_of
-    total = torch.bincount(cell, minlength=task.grid.shape[0] * task.grid.shape[1])
-    hits = torch.bincount(cell, right, minlength=len(total))
+    cell = task.images.cells(K)
+    images = torch.bincount(cell, minlength=C * K)
+    hits = torch.bincount(cell, right, minlength=C * K)
+    accuracy = (hits / images).reshape(C, K)
     return pd.DataFrame(
-        (hits / total).reshape(task.grid.shape).numpy(),
-        index=list(task.grid.classes),
-        columns=list(task.grid.domains),
+        accuracy.numpy(), index=list(task.grid.classes), columns=list(task.grid.domains)
     )
 
 
 def group_masks(mask: Tensor, images: Features) -> dict[str, Tensor | None]:
-    """(n,) bool for each group of images; None where the paradigm has no such group.
+    """(n,) bool for each group of images; None if the paradigm has no such group.
 
-    forget: the cells to forget; retained: all others; same_class: a forgotten class in a domain
-    where it stays; same_domain: another class in a domain where something is forgotten (both only
-    for domain-specific requests).
+    forget: the cells to forget; retained: all others; same_class: a forgotten class in a domain in
+    which it is retained; same_domain: another class in a domain in which something is forgotten
+    (both for domain-specific requests only).
     """
     forget = mask[images.class_of, images.domain_of]
     rows, columns = mask.any(1), mask.any(0)
-    specific = not (mask[rows].all() or mask[:, columns].all())
-    return {
-        "forget": forget,
-        "retained": ~forget,
-        "same_class": rows[images.class_of] & ~forget if specific else None,
-        "same_domain": columns[images.domain_of] & ~forget if specific else None,
-    }
+    whole_classes = mask[rows].all()
+    whole_domains = mask[:, columns].all()
+    groups = {"forget": forget, "retained": ~forget, "same_class": None, "same_domain": None}
+    if not whole_classes and not whole_domains:
+        groups["same_class"] = rows[images.class_of] & ~forget
+        groups["same_domain"] = columns[images.domain_of] & ~forget
+    return groups
 
 
 def group_accuracy(right: Tensor, groups: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
-    """Accuracy of each group: the mean of right (n, ...) bool over its images; no group that is None.
+    """Accuracy of each group: the mean of right (n, ...) bool over its images; no group of None.
 
-    A group without images is NaN. Double precision, so that comparing with chance is exact.
+    NaN for a group without images. In double precision, so that comparing with chance is exact.
     """
     return {
         name: right[members].double().mean(0)
@@ -137,24 +155,12 @@ def points(before: float, after: float) -> float:
     return 100 * (after - before)
 
 
-def halves(task: Task, seed: int = 0) -> tuple[Task, Task]:
-    """(to fit or choose on, to measure on): disjoint random halves of every cell; the odd image is measured."""
-    images = task.images
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    cell = (images.class_of * task.grid.shape[1] + images.domain_of)[order]
-    first = torch.zeros(len(images), dtype=torch.bool)
-    for c in cell.unique():
-        own = order[cell == c]
-        first[own[: len(own) // 2]] = True
-    return tuple(
-        replace(task, images=images.only(part.nonzero().flatten())) for part in (first, ~first)
-    )
-
-
 def harmonic(retained: float, forget: float) -> float:
-    """ADU's H: harmonic mean of memory (retained accuracy) and forgetting (1 - forget accuracy), arXiv 2510.08132."""
-    forgotten = 1 - forget
-    return 0.0 if retained + forgotten == 0 else 2 * retained * forgotten / (retained + forgotten)
+    """ADU's H: harmonic mean of memory (retained accuracy) and forgetting (1 - forget accuracy).
+
+    Source: arXiv 2510.08132.
+    """
+    return harmonic_mean([retained, 1 - forget])
 
 
 def evaluate(
@@ -164,43 +170,59 @@ def evaluate(
     strengths: Sequence[float] = STRENGTHS,
     unrelated: Task | None = None,
 ) -> pd.DataFrame:
-    """Accuracy of each group at each strength: a tidy frame (strength, group, n, accuracy, paraphrase, H).
+    """Accuracy of each group at each strength: a tidy frame.
 
-    `unrelated` is a task of other classes; its images in domains that are forgotten whole are left
-    out, since forgetting them is what was asked.
+    Its columns: strength, group, n, accuracy, paraphrase (accuracy by other words), H. `unrelated`
+    is a task of other classes; its images in domains that are forgotten whole are left out, since
+    forgetting them is what was asked.
     """
     mask = edit.request.mask(prototypes.grid)
-    groups = {
-        name: (task, g) for name, g in group_masks(mask, task.images).items() if g is not None
-    }
+    tasks = [(task, group_masks(mask, task.images))]
     if unrelated is not None:
-        gone = {
-            d
-            for d, whole in zip(prototypes.grid.domains, mask.all(0).tolist(), strict=True)
-            if whole
-        }
-        stays = torch.tensor([d not in gone for d in unrelated.grid.domains])[
-            unrelated.images.domain_of
-        ]
-        groups["unrelated"] = (unrelated, stays)
-    groups = {name: (t, g) for name, (t, g) in groups.items() if g.any()}
+        tasks.append((unrelated, {"unrelated": _in_retained_domains(prototypes, mask, unrelated)}))
+    tasks = [(part, _with_images(groups)) for part, groups in tasks]
+
     rows = []
     for strength in strengths:
         W, W_text = edited_weights(prototypes, edit, strength)
-        right = {
-            id(t): [predict(t, W, W_text, p).eq(t.images.class_of).float() for p in (False, True)]
-            for t in {id(t): t for t, _ in groups.values()}.values()
-        }
-        found = {
-            name: [r[g].mean().item() for r in right[id(t)]] for name, (t, g) in groups.items()
-        }
-        H = (
-            harmonic(found["retained"][0], found["forget"][0])
-            if {"retained", "forget"} <= found.keys()
-            else None
-        )
-        rows += [
-            (strength, name, int(groups[name][1].sum()), plain, other, H)
-            for name, (plain, other) in found.items()
-        ]
+        accuracy, paraphrase = {}, {}
+        for part, groups in tasks:
+            truth = part.images.class_of
+            right = predict(part, W, W_text).eq(truth)
+            right_by_paraphrase = predict(part, W, W_text, paraphrase=True).eq(truth)
+            accuracy |= group_accuracy(right, groups)
+            paraphrase |= group_accuracy(right_by_paraphrase, groups)
+
+        H = None
+        if {"retained", "forget"} <= accuracy.keys():
+            H = harmonic(accuracy["retained"].item(), accuracy["forget"].item())
+        for _, groups in tasks:
+            for name, members in groups.items():
+                by_prompts, by_paraphrase = accuracy[name].item(), paraphrase[name].item()
+                rows.append((strength, name, int(members.sum()), by_prompts, by_paraphrase, H))
     return pd.DataFrame(rows, columns=["strength", "group", "n", "accuracy", "paraphrase", "H"])
+
+
+def _with_images(groups: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+    """The groups that this paradigm and these images have."""
+    return {name: g for name, g in groups.items() if g is not None and g.any()}
+
+
+def _in_retained_domains(prototypes: Prototypes, mask: Tensor, unrelated: Task) -> Tensor:
+    """(n,) bool: the images of an unrelated task in domains that are not forgotten whole."""
+    forgotten = mask.all(0).tolist()
+    names = prototypes.grid.domains
+    gone = {name for name, whole in zip(names, forgotten, strict=True) if whole}
+    stays = torch.tensor([name not in gone for name in unrelated.grid.domains])
+    return stays[unrelated.images.domain_of]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """For many small products: threads that wait for each other cost 30 times what they save."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

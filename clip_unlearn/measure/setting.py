@@ -1,4 +1,7 @@
-"""What every request of a run shares: which CLIP, which images, which prototypes; checked first, then computed once."""
+"""What every request of a run shares: which CLIP, which images, which prototypes.
+
+It is checked first, then computed once.
+"""
 
 from __future__ import annotations
 
@@ -8,97 +11,132 @@ from ..core.concepts import ConceptGrid, ForgetRequest
 from ..core.edit import METHODS
 from ..core.errors import InputError
 from ..core.prototypes import Prototypes, synthesize_prototypes
-from ..images.datasets import Features, ImageSet, bundled_images, encode, grid_of, subset
+from ..images.datasets import (
+    DataError,
+    Features,
+    ImageSet,
+    bundled_images,
+    encode,
+    grid_of,
+    subset,
+)
 from ..images.inputs import open_inputs
-from ..images.layouts import DataError
 from ..images.prompts import check_prompts
 from ..models.clip import Clip, load_clip
 from .evaluate import Task, make_task
+
+DEFAULT = "default"  # the word of a user for the best method of the paradigm
+# The least value of each whole number, and whether it may be left out (None).
+_COUNTS = {
+    "per_cell": (1, False),
+    "seed": (0, False),
+    "images_per_cell": (0, False),
+    "limit_seed": (0, True),
+    "workers": (0, True),
+}
 
 
 @dataclass(frozen=True)
 class SurveyConfig:
     """Which CLIP, which images, which prototypes: what is the same for every request."""
 
-    method: str = "default"
-    per_cell: int = 8
+    method: str = DEFAULT
+    per_cell: int = 8  # prototypes of each cell
     seed: int = 0
     model: str = "bundled"
     pretrained: str = ""
     precision: str = "fp32"
     images: str | tuple[str, ...] = "bundled"
-    images_per_cell: int = 0
-    limit_seed: int | None = None
+    images_per_cell: int = 0  # at most so many; 0 takes all
+    limit_seed: int | None = None  # of the choice of images; None takes the first
     layout: str = ""
     split: str = ""
     class_names: str = ""
     prompts: str = ""
     skip_unreadable: bool = False
-    workers: int | None = None
+    workers: int | None = None  # processes that open images; None: as many as suit
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("per_cell", 1),
-            ("seed", 0),
-            ("images_per_cell", 0),
-            ("limit_seed", 0),
-            ("workers", 0),
-        ):
-            value = getattr(self, name)
-            if value is None and name in ("limit_seed", "workers"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InputError(
-                    f"{name} is {value!r}; it must be a whole number, at least {least}."
-                )
+        for name, (least, optional) in _COUNTS.items():
+            _check_count(name, getattr(self, name), least, optional)
         if not isinstance(self.images, str):
-            if not self.images or not all(isinstance(part, str) for part in self.images):
+            are_texts = all(isinstance(part, str) for part in self.images)
+            if not self.images or not are_texts:
                 raise InputError(
                     f"images is {self.images!r}; it must be a folder, or a list of domain=folder."
                 )
             object.__setattr__(self, "images", tuple(self.images))
-        if self.method not in ("default", *METHODS):
-            raise InputError(f'unknown method "{self.method}": default, {", ".join(METHODS)}.')
+        if self.method not in (DEFAULT, *METHODS):
+            raise InputError(f'unknown method "{self.method}": {DEFAULT}, {", ".join(METHODS)}.')
+
+    @property
+    def chosen_method(self) -> str | None:
+        """The method as `fit_edit` takes it: None for the best of the paradigm."""
+        return None if self.method == DEFAULT else self.method
 
     def inputs(self) -> tuple[ImageSet, ConceptGrid]:
         """The images, listed, and their concept grid."""
-        sources = (self.layout, self.split, self.class_names, self.prompts)
-        return open_inputs(self.images, self.images_per_cell, self.limit_seed, *sources)
+        return open_inputs(
+            self.images,
+            self.images_per_cell,
+            self.limit_seed,
+            self.layout,
+            self.split,
+            self.class_names,
+            self.prompts,
+        )
 
     def load(self) -> Clip:
         """The CLIP."""
         return load_clip(self.model, self.pretrained or None, precision=self.precision)
 
 
+def _check_count(name: str, value: object, least: int, optional: bool) -> None:
+    """Raise InputError unless a value is a whole number, at least `least`, or None if it may be."""
+    if value is None and optional:
+        return
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise InputError(f"{name} is {value!r}; it must be a whole number, at least {least}.")
+
+
 @dataclass(frozen=True)
 class Setting:
-    """A CLIP with its prototypes and the encoded images to measure on: what every request of a run shares."""
+    """A CLIP with its prototypes and the encoded images to measure on."""
 
     clip: Clip
     prototypes: Prototypes
     task: Task
-    unrelated: Task | None
+    unrelated: Task | None  # other classes, which should not suffer
     encode_seconds: float
 
 
 def prepare(config: SurveyConfig = SurveyConfig(), progress: bool = False) -> Setting:
-    """Load the CLIP, encode the images, synthesise the prototypes; the slow steps are cached by content."""
+    """Load the CLIP, encode the images, synthesise the prototypes; slow steps are cached."""
     images, grid = config.inputs()
     clip = config.load()
     check_prompts(clip.tokenizer, grid)
-    encoded = encode(clip, images, config.skip_unreadable, progress, workers=config.workers)
-    task, unrelated = make_task(clip, grid, encoded), None
+
+    task = encoded_task(config, clip, images, grid, progress)
+    seconds = task.images.seconds
+    unrelated = None
     if config.images == "bundled":
         others = bundled_images(unrelated=True)
-        others = (
-            subset(others, config.images_per_cell, config.limit_seed)
-            if config.images_per_cell
-            else others
-        )
+        if config.images_per_cell:
+            others = subset(others, config.images_per_cell, config.limit_seed)
         unrelated = make_task(clip, grid_of(others), encode(clip, others, progress=progress))
+        seconds += unrelated.images.seconds
+
     prototypes = synthesize_prototypes(clip, grid, config.per_cell, config.seed, progress=progress)
-    seconds = task.images.seconds + (unrelated.images.seconds if unrelated else 0.0)
     return Setting(clip, prototypes, task, unrelated, seconds)
+
+
+def encoded_task(
+    config: SurveyConfig, clip: Clip, images: ImageSet, grid: ConceptGrid, progress: bool
+) -> Task:
+    """The images of a config, encoded, with the prompts that classify them."""
+    encoded = encode(clip, images, config.skip_unreadable, progress, workers=config.workers)
+    return make_task(clip, grid, encoded)
 
 
 def check_measurable(

@@ -1,7 +1,7 @@
-"""Choose the strength by a rule: accuracies and similarities along the strengths, and the rules that read them.
+"""Choose the strength by a rule: accuracies and similarities by strength, and rules that read them.
 
-A forgotten image is of class c: *own* is its cosine with the text of c, *other* with the texts of
-the other classes.
+For a forgotten image of class c, *own* is its cosine with the text of c, and *other* are those with
+the texts of the other classes.
 """
 
 from __future__ import annotations
@@ -18,103 +18,140 @@ from ..core.concepts import all_requests
 from ..core.edit import ProjectionEdit, fit_edit
 from ..core.prototypes import Prototypes
 from ..images.datasets import Features
-from .evaluate import Task, classifier, edited_weights, group_masks, harmonic, one_thread
+from .evaluate import (
+    Task,
+    classifier,
+    edited_weights,
+    group_accuracy,
+    group_masks,
+    harmonic,
+    one_thread,
+)
 
 STEPS = tuple(i / 20 for i in range(21))
 RULES = ("chance rule", "residual rule", "prototype rule")
 Measured = tuple[pd.DataFrame, Tensor, Tensor]
 
 
+# ---- curves
+
+
 def measure_at(
     p: Prototypes, edit: ProjectionEdit, task: Task, strengths: Sequence[float]
 ) -> Measured:
-    """`image_curve`, and behind it the cosines of the images to forget: own (S, n), other (S, n, C - 1)."""
-    images, groups = task.images, group_masks(edit.request.mask(p.grid), task.images)
-    both, plain = (
-        [edited_weights(p, edit, s) for s in strengths],
-        classifier(task.prompts, p.W_text),
-    )
-    W = torch.stack([W for W, _ in both])
-    text = torch.stack([plain if T is p.W_text else classifier(task.prompts, T) for _, T in both])
-    S, C = text.shape[:2]
-    scores = images.f @ (W @ text.mT).movedim(0, 1).flatten(
-        1
-    )  # (n, S * C): one product for all strengths
-    right = scores.unflatten(1, (S, C)).argmax(-1).eq(images.class_of[:, None]).double()
-    gone = images.class_of[groups["forget"]]
-    cosine, mine = (
-        normalize(images.f[groups["forget"]] @ W, dim=-1) @ text.mT,
-        one_hot(gone, C).bool(),
-    )
-    own, other = cosine[:, mine], cosine[:, ~mine].view(S, len(gone), C - 1)
-    table = {name: right[g].mean(0) for name, g in groups.items() if g is not None}
-    table |= {
-        "own": own.mean(1),
-        "other": other.mean((1, 2)),
-        "farthest": (own < other.amin(-1)).double().mean(1),
-    }
-    curve = pd.DataFrame(
-        {k: v.numpy() for k, v in table.items()}, index=pd.Index(strengths, name="strength")
-    )
-    H = [harmonic(r, f) for r, f in zip(curve["retained"], curve["forget"], strict=True)]
-    return curve.assign(H=H, chance=1 / C), own, other
+    """`image_curve`, and the cosines of the images to forget: own (S, n), other (S, n, C - 1)."""
+    images = task.images
+    groups = group_masks(edit.request.mask(p.grid), images)
+    W, text = _stacked_weights(p, edit, task, strengths)  # (S, D, d), (S, C, d)
+    S, C, _ = text.shape
+
+    # Accuracy of each group: one product for all strengths.
+    classify = W @ text.mT  # (S, D, C)
+    scores = images.f @ classify.movedim(0, 1).flatten(1)  # (n, S * C)
+    predicted = scores.unflatten(1, (S, C)).argmax(-1)  # (n, S)
+    right = predicted.eq(images.class_of[:, None])
+    columns = group_accuracy(right, groups)
+
+    # Similarity of the images to forget to their own text, and to the others.
+    forget = groups["forget"]
+    classes = images.class_of[forget]
+    h = normalize(images.f[forget] @ W, dim=-1)  # (S, n, d)
+    cosine = h @ text.mT  # (S, n, C)
+    is_own = one_hot(classes, C).bool()  # (n, C)
+    own = cosine[:, is_own]
+    other = cosine[:, ~is_own].view(S, len(classes), C - 1)
+    columns["own"] = own.mean(1)
+    columns["other"] = other.mean((1, 2))
+    columns["farthest"] = (own < other.amin(-1)).double().mean(1)
+
+    index = pd.Index(strengths, name="strength")
+    curve = pd.DataFrame({name: column.numpy() for name, column in columns.items()}, index=index)
+    pairs = zip(curve["retained"], curve["forget"], strict=True)
+    curve["H"] = [harmonic(retained, forgotten) for retained, forgotten in pairs]
+    curve["chance"] = 1 / C
+    return curve, own, other
+
+
+def _stacked_weights(
+    p: Prototypes, edit: ProjectionEdit, task: Task, strengths: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """W (S, D, d) and classifiers (S, C, d) at every strength."""
+    unedited = classifier(task.prompts, p.W_text)
+    projections, classifiers = [], []
+    for strength in strengths:
+        W, W_text = edited_weights(p, edit, strength)
+        projections.append(W)
+        if W_text is p.W_text:  # not built again for every strength
+            classifiers.append(unedited)
+        else:
+            classifiers.append(classifier(task.prompts, W_text))
+    return torch.stack(projections), torch.stack(classifiers)
 
 
 def image_curve(
     p: Prototypes, edit: ProjectionEdit, task: Task, strengths: Sequence[float] = STEPS
 ) -> pd.DataFrame:
-    """By strength: accuracy of each group of images, H, and of the images to forget the mean own and other cosine.
+    """By strength: accuracy of each group, H, and mean own and other cosine of images to forget.
 
-    farthest is the share of them that are farther from their own class's text than from any other:
-    about 1 / C where the model knows nothing, more where the edit marks the class for a stranger.
+    farthest is the share of those that are farther from the text of their own class than from any
+    other: about 1 / C if the model knows nothing, more if the edit marks the class for a stranger.
     """
-    return measure_at(p, edit, task, strengths)[0]
+    curve, _, _ = measure_at(p, edit, task, strengths)
+    return curve
 
 
 def prototype_curve(
     p: Prototypes, edit: ProjectionEdit, strengths: Sequence[float] = STEPS
 ) -> pd.DataFrame:
-    """The same for the visual prototypes, taken as images, and the class prompts: no image of any data set."""
+    """The same for visual prototypes and class prompts: it needs no image of a data set."""
     C, K, m, _ = p.visual.shape
     cell = torch.arange(C * K).repeat_interleave(m)
     images = Features(p.visual.flatten(0, 2), cell // K, cell % K, ())
-    return image_curve(
-        p, edit, Task(p.grid, images, tuple(g[None] for g in p.class_features), ()), strengths
-    )
+    prompts = tuple(g[None] for g in p.class_features)
+    task = Task(p.grid, images, prompts, ())
+    return image_curve(p, edit, task, strengths)
 
 
-# ---- rules: from a curve to a strength; NaN where no strength will do
+# ---- rules: from a curve to a strength; NaN if no strength will do
 
 
 def chance_rule(curve: pd.DataFrame) -> float:
     """The smallest strength at which forgotten images are named no better than by guessing."""
-    return float(curve.index.where(curve["forget"] <= curve["chance"]).min())
+    at_chance = curve["forget"] <= curve["chance"]
+    return float(curve.index.where(at_chance).min())
 
 
 def residual_rule(curve: pd.DataFrame) -> float:
-    """The smallest strength at which the own text is no nearer than the others, on average; for either curve."""
-    return float(curve.index.where(curve["own"] <= curve["other"]).min())
+    """The smallest strength at which the own text is no nearer than the others, on average."""
+    no_nearer = curve["own"] <= curve["other"]
+    return float(curve.index.where(no_nearer).min())
 
 
 def budget_rule(curve: pd.DataFrame, points: float, group: str = "retained") -> float:
-    """The largest strength up to which a group never loses more than `points` points of accuracy."""
-    within = (100 * (curve[group].iloc[0] - curve[group]) <= points + 1e-4).cummin()
+    """The largest strength up to which a group never loses more than `points` of accuracy."""
+    lost = 100 * (curve[group].iloc[0] - curve[group])
+    within = (lost <= points + 1e-4).cummin()
     return float(curve.index.where(within).max())
 
 
 def choose(p: Prototypes, edit: ProjectionEdit, curve: pd.DataFrame) -> dict[str, float]:
-    """The strength that each rule takes: the first two from an image curve, the last from prototypes alone."""
-    found = (chance_rule(curve), residual_rule(curve), residual_rule(prototype_curve(p, edit)))
-    return dict(zip(RULES, found, strict=True))
+    """The strength that each rule takes: two from an image curve, the last from prototypes."""
+    strengths = (
+        chance_rule(curve),
+        residual_rule(curve),
+        residual_rule(prototype_curve(p, edit)),
+    )
+    return dict(zip(RULES, strengths, strict=True))
 
 
 @one_thread()
 def every_choice(
     p: Prototypes, task: Task, paradigm: str, measured: Task | None = None
 ) -> pd.DataFrame:
-    """Each rule on every request of a paradigm: the strength it takes on `task`, and `measured`'s curve there.
+    """Each rule on every request of a paradigm: the strength that it takes, and what that does.
 
-    A rule that no strength satisfies (reached is False) takes 1, as the rule "full" always does.
+    Rules read the curve on `task`; what the strength does is read from `measured`, or from `task`
+    too. A rule that no strength satisfies (reached is False) takes 1, as the rule "full" does.
     """
     rows = []
     for request in all_requests(p.grid, paradigm):
@@ -122,14 +159,17 @@ def every_choice(
         curve = image_curve(p, edit, task)
         if curve["forget"].isna().any():
             continue  # a cell without images cannot be measured
-        seen = curve if measured is None else image_curve(p, edit, measured)
-        for rule, found in ({"full": 1.0} | choose(p, edit, curve)).items():
-            at = 1.0 if np.isnan(found) else found
+        outcome = curve if measured is None else image_curve(p, edit, measured)
+
+        choices = {"full": 1.0, **choose(p, edit, curve)}
+        for rule, choice in choices.items():
+            reached = not np.isnan(choice)
+            strength = choice if reached else 1.0
             row = {
                 "request": str(request),
                 "rule": rule,
-                "strength": at,
-                "reached": not np.isnan(found),
+                "strength": strength,
+                "reached": reached,
             }
-            rows.append(row | seen.loc[at].to_dict())
+            rows.append(row | outcome.loc[strength].to_dict())
     return pd.DataFrame(rows)

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from tqdm.auto import tqdm
 
 from ..core.concepts import ForgetRequest, all_requests
-from ..core.edit import check_method, check_towers, fit_edit
+from ..core.edit import check_fit, fit_edit
 from ..core.errors import InputError
 from ..core.prototypes import Prototypes
-from .evaluate import GROUPS, Task, evaluate, one_thread
+from ..models.markdown import markdown_table
+from .evaluate import GROUPS, Task, evaluate, one_thread, points
 from .setting import SurveyConfig, prepare
+
+# A request of each paradigm, whose names do not matter: to check a method before any work.
+LIKE = {
+    "global": ForgetRequest(("class",)),
+    "domain-specific": ForgetRequest(("class",), ("domain",)),
+    "whole-domain": ForgetRequest(None, ("domain",)),
+}
+# Columns of the table, and how it shows mean (worst) of each.
+_ACCURACY, _CHANGE = "{:.3f} ({:.2f})", "{:+.1f} ({:+.1f})"
+_TITLES = {
+    "forget": ("forget", _ACCURACY),
+    "paraphrase": ("paraphrased", _ACCURACY),
+    "retained": ("retained", _CHANGE),
+    "same_class": ("same class", _CHANGE),
+    "same_domain": ("same domain", _CHANGE),
+    "unrelated": ("unrelated", _CHANGE),
+}
 
 
 @one_thread()
@@ -26,50 +44,49 @@ def every_request(
     progress: bool = True,
     **settings: float,
 ) -> pd.DataFrame:
-    """One row for every request of a paradigm: forget before and after, and changes of the other groups, in points."""
+    """One row for every request of a paradigm.
+
+    before, forget, paraphrase: accuracies of what is forgotten; other groups: changes in points.
+    """
     rows = []
-    for request in tqdm(
-        all_requests(prototypes.grid, paradigm), desc=paradigm, disable=not progress
-    ):
+    requests = all_requests(prototypes.grid, paradigm)
+    for request in tqdm(requests, desc=paradigm, disable=not progress):
         edit = fit_edit(prototypes, request, method, **settings)
         frame = evaluate(prototypes, edit, task, sorted({0.0, strength}), unrelated)
         table = frame.pivot(index="group", columns="strength", values=["accuracy", "paraphrase"])
+        accuracy, paraphrase = table["accuracy"], table["paraphrase"]
         if "forget" not in table.index:
             continue  # a cell without images cannot be measured
+
         row = {
             "request": str(request),
             "method": edit.method,
-            "before": table.loc["forget", ("accuracy", 0.0)],
+            "before": accuracy.loc["forget", 0.0],
+            "forget": accuracy.loc["forget", strength],
+            "paraphrase": paraphrase.loc["forget", strength],
         }
-        row["forget"] = table.loc["forget", ("accuracy", strength)]
-        row["paraphrase"] = table.loc["forget", ("paraphrase", strength)]
         for group in table.index.difference(["forget"]):
-            before, after = table.loc[group, "accuracy"][[0.0, strength]]
-            row[group] = 100 * (after - before)
+            row[group] = points(accuracy.loc[group, 0.0], accuracy.loc[group, strength])
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def summary(frame: pd.DataFrame) -> dict[str, float | str | int]:
-    """Mean and worst over the rows of `every_request`: the highest forget accuracy, the largest losses."""
-    out: dict[str, float | str | int] = {"requests": len(frame), "method": frame["method"].iloc[0]}
+    """Mean and worst over the rows of `every_request`: highest forget accuracy, largest losses."""
+    result: dict[str, float | str | int] = {
+        "requests": len(frame),
+        "method": frame["method"].iloc[0],
+    }
     for column in ("before", "forget", "paraphrase", *GROUPS[1:]):
-        if column in frame:
-            values = frame[column].dropna()
-            out[column] = values.mean()
-            if column != "before":
-                out[f"{column} worst"] = (
-                    values.max() if column in ("forget", "paraphrase") else values.min()
-                )
-    return out
-
-
-# A request of each paradigm, whose names do not matter.
-LIKE = {
-    "global": ForgetRequest(("class",)),
-    "domain-specific": ForgetRequest(("class",), ("domain",)),
-    "whole-domain": ForgetRequest(None, ("domain",)),
-}
+        if column not in frame:
+            continue
+        values = frame[column].dropna()
+        result[column] = values.mean()
+        if column in ("forget", "paraphrase"):
+            result[f"{column} worst"] = values.max()
+        elif column != "before":
+            result[f"{column} worst"] = values.min()
+    return result
 
 
 def survey_all(
@@ -77,47 +94,48 @@ def survey_all(
 ) -> tuple[pd.DataFrame, str]:
     """Every request of every paradigm: one row each, and the table of means (worst) in Markdown.
 
-    Where there is one domain alone, only global requests leave something to keep; the others are
-    left out.
+    With one domain only global requests leave something to retain; the others are left out.
     """
-    method, frames = None if config.method == "default" else config.method, []
     for paradigm in paradigms:
-        check_towers(towers, LIKE[paradigm])
-        if method:
-            check_method(method, LIKE[paradigm])
+        check_fit(LIKE[paradigm], config.chosen_method, towers)
     s = prepare(config, progress=True)
-    if len(s.prototypes.grid.domains) == 1:
+    domains = s.prototypes.grid.domains
+    if len(domains) == 1:
         paradigms = [paradigm for paradigm in paradigms if paradigm == "global"]
     if not paradigms:
         raise InputError(
-            f'the only domain is "{s.prototypes.grid.domains[0]}": a request for a domain needs another.'
+            f'the only domain is "{domains[0]}": a request for a domain needs another.'
         )
+
+    frames, summaries = [], []
     for paradigm in paradigms:
         frame = every_request(
-            s.prototypes, s.task, paradigm, method, s.unrelated, strength, towers=towers
+            s.prototypes,
+            s.task,
+            paradigm,
+            config.chosen_method,
+            s.unrelated,
+            strength,
+            towers=towers,
         )
         frames.append(frame.assign(paradigm=paradigm))
-    return pd.concat(frames, ignore_index=True), markdown(
-        [summary(f) | {"kind": f["paradigm"][0]} for f in frames]
-    )
+        summaries.append({**summary(frame), "kind": paradigm})
+    return pd.concat(frames, ignore_index=True), markdown(summaries)
 
 
-def markdown(rows: Sequence[dict]) -> str:
-    """A Markdown table of summaries: accuracies as fractions, changes in points, the worst request in brackets."""
-    titles = {
-        "forget": "forget", "paraphrase": "paraphrased", "retained": "retained", "same_class": "same class",
-        "same_domain": "same domain", "unrelated": "unrelated",
-    }  # fmt: skip
-    lines = [
-        "| requests | edit | before | " + " | ".join(titles.values()) + " |",
-        "|---" * (3 + len(titles)) + "|",
-    ]
-    for row in rows:
-        cells = []
-        for column in titles:
-            form = "{:.3f} ({:.2f})" if column in ("forget", "paraphrase") else "{:+.1f} ({:+.1f})"
-            cells.append(form.format(row[column], row[f"{column} worst"]) if column in row else "")
-        lines.append(
-            f"| {row['requests']} {row['kind']} | {row['method']} | {row['before']:.3f} | {' | '.join(cells)} |"
-        )
-    return "\n".join(lines)
+def markdown(summaries: Sequence[Mapping]) -> str:
+    """A Markdown table of summaries: mean accuracies and changes in points, the worst in brackets.
+
+    An accuracy or a change that was not measured is left empty.
+    """
+    header = ["requests", "edit", "before", *(title for title, _ in _TITLES.values())]
+    rows = []
+    for row in summaries:
+        cells = [f"{row['requests']} {row['kind']}", row["method"], f"{row['before']:.3f}"]
+        for column, (_, form) in _TITLES.items():
+            if column in row:
+                cells.append(form.format(row[column], row[f"{column} worst"]))
+            else:
+                cells.append("")
+        rows.append(cells)
+    return markdown_table(header, rows, texts=2)

@@ -1,4 +1,4 @@
-"""How well a CLIP, edited or not, names the images of a folder: accuracy by cell, and by what was forgotten."""
+"""How well a CLIP, edited or not, names the images of a folder: `clip-unlearn evaluate`."""
 
 from __future__ import annotations
 
@@ -10,123 +10,110 @@ from torch import Tensor
 
 from ..core.concepts import ForgetRequest
 from ..core.errors import InputError, first_line
-from ..images.datasets import encode
 from ..images.prompts import check_prompts
 from ..models.clip import Clip
-from .evaluate import Task, accuracy_grid, group_masks, make_task, predict
-from .setting import SurveyConfig
+from .evaluate import Task, accuracy_grid, group_accuracy, group_masks, predict
+from .setting import SurveyConfig, encoded_task
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Predictions of one CLIP: its name, the task, predicted classes (n,) by the test prompts and by the paraphrases.
-
-    `requests` are what its edit.json says was forgotten, in the spelling of these images; `note`
-    says why if none.
-    """
+    """Predictions of one CLIP, and what its edit.json says was forgotten."""
 
     model: str
     task: Task
-    predicted: Tensor
-    paraphrased: Tensor
-    requests: tuple[ForgetRequest, ...]
-    note: str
+    predicted: Tensor  # (n,) class of each image by the test prompts
+    paraphrased: Tensor  # (n,) and by the paraphrases
+    requests: tuple[ForgetRequest, ...]  # what was forgotten, in the spelling of these images
+    note: str  # why there are none
 
     @property
     def mask(self) -> Tensor:
         """(C, K) bool, the cells that were to be forgotten."""
-        none = torch.zeros(self.task.grid.shape, dtype=torch.bool)
-        return torch.stack(
-            [none, *(request.mask(self.task.grid) for request in self.requests)]
-        ).any(0)
+        mask = torch.zeros(self.task.grid.shape, dtype=torch.bool)
+        for request in self.requests:
+            mask |= request.mask(self.task.grid)
+        return mask
 
     def grid(self) -> pd.DataFrame:
-        """Accuracy of each cell, classes x domains; NaN where a cell has no images."""
+        """Accuracy of each cell, classes x domains; NaN for a cell without images."""
         return accuracy_grid(self.task, self.predicted)
 
     def cells(self) -> pd.DataFrame:
-        """The same, one row a cell: class, domain, n, accuracy, and whether it was to be forgotten."""
-        images, (C, K) = self.task.images, self.task.grid.shape
-        counts = torch.bincount(images.class_of * K + images.domain_of, minlength=C * K)
-        frame = (
-            self.grid()
-            .stack(future_stack=True)
-            .rename_axis(["class", "domain"])
-            .rename("accuracy")
-            .reset_index()
-        )
+        """The same, one row a cell: class, domain, n, accuracy, and whether it was forgotten."""
+        C, K = self.task.grid.shape
+        cells = self.task.images.cells(K)
+        counts = torch.bincount(cells, minlength=C * K)
+        stacked = self.grid().stack(future_stack=True)
+        frame = stacked.rename_axis(["class", "domain"]).rename("accuracy").reset_index()
         frame.insert(2, "n", counts.tolist())
         if self.requests:
             frame["forget"] = self.mask.flatten().tolist()
         return frame
 
     def groups(self) -> pd.DataFrame:
-        """n, accuracy and paraphrased accuracy of all images, and of each group of what was forgotten."""
-        everything = torch.ones(len(self.task.images), dtype=torch.bool)
-        masks = group_masks(self.mask, self.task.images) if self.requests else {}
-        parts = {
-            "all": everything,
-            **{name: m for name, m in masks.items() if m is not None and m.any()},
-        }
-        right = [
-            p.eq(self.task.images.class_of).float() for p in (self.predicted, self.paraphrased)
-        ]
+        """n, accuracy and paraphrased accuracy of all images, and of each group of the edit."""
+        images = self.task.images
+        groups = {"all": torch.ones(len(images), dtype=torch.bool)}
+        if self.requests:
+            groups |= group_masks(self.mask, images)
+        groups = {name: g for name, g in groups.items() if g is not None and g.any()}
+
+        accuracy = group_accuracy(self.predicted.eq(images.class_of), groups)
+        paraphrased = group_accuracy(self.paraphrased.eq(images.class_of), groups)
         rows = [
-            (name, int(m.sum()), *(r[m].mean().item() for r in right)) for name, m in parts.items()
+            (name, int(g.sum()), accuracy[name].item(), paraphrased[name].item())
+            for name, g in groups.items()
         ]
-        return pd.DataFrame(rows, columns=["images", "n", "accuracy", "paraphrased"]).set_index(
-            "images"
-        )
+        columns = ["images", "n", "accuracy", "paraphrased"]
+        return pd.DataFrame(rows, columns=columns).set_index("images")
 
 
 def measure(config: SurveyConfig, progress: bool = True) -> Measurement:
-    """Load the CLIP, encode the images, classify them. Raises InputError for anything wrong with either."""
+    """Load the CLIP, encode the images, classify them; raises InputError if either is wrong."""
     images, grid = config.inputs()
     clip = config.load()
     check_prompts(clip.tokenizer, grid)
-    task = make_task(
-        clip, grid, encode(clip, images, config.skip_unreadable, progress, workers=config.workers)
-    )
-    W, W_text = (clip.heads[tower].weight for tower in ("visual", "text"))
-    requests, note = (
-        _forgotten(clip),
-        "the model has no edit.json, so nothing is known to be forgotten",
-    )
+    task = encoded_task(config, clip, images, grid, progress)
+
+    W = clip.heads["visual"].weight
+    W_text = clip.heads["text"].weight
+    predicted = predict(task, W, W_text)
+    paraphrased = predict(task, W, W_text, paraphrase=True)
+
+    requests = _forgotten(clip)
+    note = "the model has no edit.json, so nothing is known to be forgotten"
     try:
         requests = tuple(request.on(grid) for request in requests)
     except InputError as error:
-        told = "; ".join(map(str, requests))
-        requests, note = (
-            (),
-            f"edit.json says {told}, which these images do not have: {first_line(error)}",
-        )
-    return Measurement(
-        clip.name, task, predict(task, W, W_text), predict(task, W, W_text, True), requests, note
-    )
+        named = "; ".join(map(str, requests))
+        reason = first_line(error)
+        note = f"edit.json says {named}, which these images do not have: {reason}"
+        requests = ()
+    return Measurement(clip.name, task, predicted, paraphrased, requests, note)
 
 
 def _forgotten(clip: Clip) -> tuple[ForgetRequest, ...]:
-    """The requests in the edit.json of the model's folder; () where there is none."""
+    """The requests in the edit.json of the model's folder; () if there is none."""
     try:
         return tuple(
             ForgetRequest(edit["classes"] or None, edit["domains"] or None) for edit in clip.edits
         )
     except (KeyError, TypeError, ValueError) as error:
-        why = first_line(error)
+        reason = first_line(error)
         raise InputError(
-            f"the edit.json of {clip.name} does not say what was forgotten: {why}"
+            f"the edit.json of {clip.name} does not say what was forgotten: {reason}"
         ) from error
 
 
 def numbers(m: Measurement) -> dict:
     """The measurement as plain JSON; a cell without images is null."""
     cells = m.cells()
-    cells["accuracy"] = cells["accuracy"].astype(object).where(cells["n"] > 0, None)
+    measured = cells["n"] > 0
+    cells["accuracy"] = cells["accuracy"].astype(object).where(measured, None)
     return {
         "model": m.model,
-        "forgotten": [
-            {"classes": request.classes, "domains": request.domains} for request in m.requests
-        ],
+        "forgotten": [{"classes": r.classes, "domains": r.domains} for r in m.requests],
         "groups": m.groups().to_dict("index"),
         "cells": cells.to_dict("records"),
         "skipped": list(m.task.images.skipped),
@@ -135,18 +122,26 @@ def numbers(m: Measurement) -> dict:
 
 def table(m: Measurement) -> str:
     """The measurement as lines for a terminal: the grid in percent, then the groups."""
-
-    def percent(value: float) -> str:
-        return "-" if pd.isna(value) else f"{100 * value:.1f}%"
-
-    lines = [f"{m.model} on {len(m.task.images)} images: accuracy", ""]
-    lines += [m.grid().to_string(formatters=[percent] * m.task.grid.shape[1]), ""]
+    images = m.task.images
+    columns = [_percent] * len(m.task.grid.domains)
     groups = m.groups()
     groups.index = [name.replace("_", " ") for name in groups.index]
-    lines += [groups.to_string(formatters={"accuracy": percent, "paraphrased": percent}), ""]
-    lines.append(
-        f"forgotten: {'; '.join(map(str, m.requests))}" if m.requests else f"groups: none; {m.note}"
-    )
-    if m.task.images.skipped:
-        lines += [f"left out, unreadable: {line}" for line in m.task.images.skipped]
+    formats = {"accuracy": _percent, "paraphrased": _percent}
+    lines = [
+        f"{m.model} on {len(images)} images: accuracy",
+        "",
+        m.grid().to_string(formatters=columns),
+        "",
+        groups.to_string(formatters=formats),
+        "",
+    ]
+    if m.requests:
+        lines.append(f"forgotten: {'; '.join(map(str, m.requests))}")
+    else:
+        lines.append(f"groups: none; {m.note}")
+    lines += [f"left out, unreadable: {line}" for line in images.skipped]
     return "\n".join(lines)
+
+
+def _percent(value: float) -> str:
+    return "-" if pd.isna(value) else f"{100 * value:.1f}%"

@@ -49,6 +49,26 @@ class Clip:
         """The two editable projections by tower: {"visual": Head, "text": Head}."""
         return {"visual": image_head(self.model), "text": text_head(self.model)}
 
+    @property
+    def image_size(self) -> int:
+        """Side of its square images, in pixels."""
+        size = self.model.visual.image_size
+        return size[0] if isinstance(size, (tuple, list)) else size
+
+    @property
+    def normalization(self) -> tuple[list[float], list[float]]:
+        """Mean and deviation of each colour, which its preprocessing takes out."""
+        visual = self.model.visual
+        return list(visual.image_mean), list(visual.image_std)
+
+    def normalized(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels (n, 3, s, s) in [0, 1] as the image tower takes them; on the device of `pixels`."""
+        mean, std = (
+            torch.tensor(values, device=pixels.device)[:, None, None]
+            for values in self.normalization
+        )
+        return (pixels - mean) / std
+
     def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
         """f (n, D[+1]), float32, of preprocessed pixels (n, 3, s, s), before the projection; differentiable."""
         pixels = pixels.to(self.device, open_clip.get_input_dtype(self.precision))

@@ -29,7 +29,8 @@ from clip_unlearn import (
     load_clip,
     save_edited,
 )
-from clip_unlearn.core.synthesis import latent_prototypes, pixel_prototypes
+from clip_unlearn.core.synthesis import pixel_prototypes
+from clip_unlearn.core.variants import latent_prototypes
 from clip_unlearn.models.clip import Clip, save_model
 from clip_unlearn.models.saved import save_edit
 

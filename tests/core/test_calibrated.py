@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from clip_unlearn.core import calibrated as cal
+from clip_unlearn.core.nullspace import TowerPrototypes
+from clip_unlearn.core.variants import calibrated_prompts
 
 C, K, D, WIDTH, LEVEL = 5, 3, 40, 24, 0.4
 
@@ -23,6 +25,16 @@ class World:
     class_text: Tensor
     image: Tensor
     constant: Tensor
+
+    @property
+    def known(self) -> TowerPrototypes:
+        """What an edit is fitted on; the prototypes stand for the pictures."""
+        return TowerPrototypes(self.W, self.text, self.class_text, self.visual)
+
+    @property
+    def seen(self) -> TowerPrototypes:
+        """The same with the images as the pictures."""
+        return self.known._replace(reached=self.image)
 
     @property
     def visual(self) -> Tensor:
@@ -167,7 +179,7 @@ def test_at_beta_one_a_forgotten_cell_falls_back_to_the_others_and_the_same_clas
     w = world()
     # Prototypes are unit vectors in the edit; the images of this world are not, so hand over what
     # they reach.
-    factors = cal.calibrated(w.W, w.text, w.class_text, w.visual, mask, w.image, beta=1.0)
+    factors = cal.calibrated(w.seen, mask, beta=1.0)
     image = cal.mean_embeddings(w.W, w.visual)
     calibration = cal.calibrate(w.text, image, w.image)
     reading = w.image[mask.any(1)] @ cal.cell_detectors(calibration, w.text, mask)[:, :, None]
@@ -177,9 +189,9 @@ def test_at_beta_one_a_forgotten_cell_falls_back_to_the_others_and_the_same_clas
 
 def test_an_edit_of_two_classes_is_the_sum_of_their_edits() -> None:
     w = world()
-    both = cal.calibrated(w.W, w.text, w.class_text, w.visual, TWO, w.image)
+    both = cal.calibrated(w.seen, TWO)
     parts = [TWO & (torch.arange(C) == c)[:, None] for c in (1, 3)]
-    single = [cal.calibrated(w.W, w.text, w.class_text, w.visual, m, w.image) for m in parts]
+    single = [cal.calibrated(w.seen, m) for m in parts]
     close(both[0] @ both[1], sum(A @ B for A, B in single), atol=1e-5)
 
 
@@ -187,14 +199,14 @@ def test_a_request_that_mixes_whole_classes_and_cells_is_refused() -> None:
     w = world()
     mixed = mask_of((0, 0), (0, 1), (0, 2), (1, 0))
     with pytest.raises(ValueError, match="fit two edits"):
-        cal.calibrated(w.W, w.text, w.class_text, w.visual, mixed)
+        cal.calibrated(w.known, mixed)
 
 
 def test_prompts_of_a_forgotten_class_move_and_no_others() -> None:
     w = world()
     mask = mask_of((2, 0), (2, 1), (2, 2))
     W_text = torch.eye(WIDTH)
-    A, B = cal.calibrated_prompts(W_text, w.text, w.class_text, w.image, mask, beta=1.0)
+    A, B = calibrated_prompts(w.seen._replace(W=W_text), mask, beta=1.0)
     moved = w.text.mean(1) @ A @ B
     drop = -(w.image[2] @ moved[2])  # of the class's score, for its images in each domain
     close((drop - leads(w, w.image)[2]).amin(), 0.0)
@@ -204,7 +216,7 @@ def test_prompts_of_a_forgotten_class_move_and_no_others() -> None:
 def test_redirect_pulls_a_domain_to_the_farthest_class_and_leaves_the_rest() -> None:
     w = world()
     mask = mask_of(*[(c, 2) for c in range(C)])
-    scores = edited(w, cal.redirect(w.W, w.text, w.class_text, w.visual, mask)) @ w.class_text.T
+    scores = edited(w, cal.redirect(w.known, mask)) @ w.class_text.T
     n = int((w.class_text @ w.class_text.T).sum(1).argmin())
     assert scores[:, 2].argmax(-1).eq(n).all()
     before = (w.image @ w.class_text.T)[:, :2]
@@ -217,16 +229,16 @@ def test_redirect_pulls_a_domain_to_the_farthest_class_and_leaves_the_rest() -> 
 def test_redirect_refuses_anything_but_whole_domains(mask: Tensor) -> None:
     w = world()
     with pytest.raises(ValueError, match="whole domains"):
-        cal.redirect(w.W, w.text, w.class_text, w.visual, mask)
+        cal.redirect(w.known, mask)
     with pytest.raises(ValueError, match="at least one domain must stay"):
-        cal.redirect(w.W, w.text, w.class_text, w.visual, torch.ones_like(mask))
+        cal.redirect(w.known, torch.ones_like(mask))
 
 
 def test_with_more_classes_than_dimensions_the_edit_is_finite_and_still_forgets() -> None:
     w = world(classes=60)
     mask = mask_of((7, 1), classes=60)
     before = leads(w, w.image)
-    after = leads(w, edited(w, cal.calibrated(w.W, w.text, w.class_text, w.visual, mask)))
+    after = leads(w, edited(w, cal.calibrated(w.known, mask)))
     assert after.isfinite().all()
     assert after[7, 1] < 0.2 * before[7, 1] and (after[7, [0, 2]] > 0.6 * before[7, [0, 2]]).all()
 
@@ -234,7 +246,7 @@ def test_with_more_classes_than_dimensions_the_edit_is_finite_and_still_forgets(
 def test_what_pictures_reach_decides_how_much_is_removed() -> None:
     w = world()
     weak, strong = (
-        cal.calibrated(w.W, w.text, w.class_text, w.visual, CELLS, x)[0].norm()
+        cal.calibrated(w.known._replace(reached=x), CELLS)[0].norm()
         for x in (
             w.image,
             w.image + 0.3 * normalize(cal.class_leads(w.class_text), dim=-1)[:, None],

@@ -25,9 +25,8 @@ from clip_unlearn import (
     save_edited,
     synthesize_prototypes,
 )
-from clip_unlearn.core.concepts import UnknownNameError
 from clip_unlearn.core.edit import METHODS, TOWERS
-from clip_unlearn.core.errors import InputError
+from clip_unlearn.core.errors import InputError, UnknownNameError
 
 PROMPTS = ["a dog", "a sketch of a house", "this is a cat"]
 BAD_STRENGTHS = [-0.1, 1.0001, math.nan, math.inf, True, "0.5", None]

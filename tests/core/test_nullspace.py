@@ -28,6 +28,11 @@ class Problem:
     visual: Tensor
     mask: Tensor
 
+    @property
+    def known(self) -> nullspace.TowerPrototypes:
+        """What an edit is fitted on."""
+        return nullspace.TowerPrototypes(self.W, self.text, self.class_text, self.visual)
+
 
 MASKS = {
     "one-cell": [(1, 2)],
@@ -55,14 +60,12 @@ def p(request: pytest.FixtureRequest) -> Problem:
 
 
 METHODS: dict[str, Callable[[Problem], nullspace.Factors]] = {
-    "null_space": lambda p: nullspace.null_space(p.W, p.text, p.visual, p.mask),
-    "retain_aware": lambda p: variants.retain_aware(p.W, p.class_text, p.visual, p.mask),
-    "oblique": lambda p: variants.oblique(p.W, p.text, p.class_text, p.visual, p.mask),
-    "refined": lambda p: variants.refined(p.W, p.class_text, p.visual, p.mask, steps=5),
-    "calibrated": lambda p: calibrated.calibrated(p.W, p.text, p.class_text, p.visual, p.mask),
-    "redirect": lambda p: calibrated.redirect(
-        p.W, p.text, p.class_text, p.visual, make("domain").mask
-    ),
+    "null_space": lambda p: nullspace.null_space(p.known, p.mask),
+    "retain_aware": lambda p: variants.retain_aware(p.known, p.mask),
+    "oblique": lambda p: variants.oblique(p.known, p.mask),
+    "refined": lambda p: variants.refined(p.known, p.mask, steps=5),
+    "calibrated": lambda p: calibrated.calibrated(p.known, p.mask),
+    "redirect": lambda p: calibrated.redirect(p.known, make("domain").mask),
     "random_subspace": lambda p: nullspace.random_subspace(p.W, 3, seed=7),
 }
 
@@ -96,7 +99,7 @@ def test_basis_of_nothing_is_empty() -> None:
 
 @pytest.mark.parametrize("use", ["text", "visual", "both"])
 def test_null_space_projector_is_idempotent(p: Problem, use: str) -> None:
-    A, B = nullspace.null_space(p.W, p.text, p.visual, p.mask, use)
+    A, B = nullspace.null_space(p.known, p.mask, use)
     projector = torch.eye(WIDTH) - B.T @ B
     close(projector @ projector, projector)
     close(projector, projector.T)
@@ -107,7 +110,7 @@ def test_null_space_projector_is_idempotent(p: Problem, use: str) -> None:
 def test_null_space_of_one_vector_is_the_textbook_formula() -> None:
     p = make("one-cell")
     t = p.text[1, 2]
-    A, B = nullspace.null_space(p.W, p.text, p.visual, p.mask, "text")
+    A, B = nullspace.null_space(p.known, p.mask, "text")
     close(A @ B, -torch.outer(p.W @ t, t))
 
 
@@ -115,14 +118,14 @@ def test_null_space_fixes_retained_prototypes_orthogonal_to_the_forget_span(p: P
     U = nullspace.orthonormal_basis(p.text[p.mask])
     wanted = p.text[~p.mask] @ (torch.eye(WIDTH) - U @ U.T)
     f = wanted @ torch.linalg.pinv(p.W)  # features whose embeddings are orthogonal to the span
-    A, B = nullspace.null_space(p.W, p.text, p.visual, p.mask, "text")
+    A, B = nullspace.null_space(p.known, p.mask, "text")
     close(f @ (p.W + A @ B), f @ p.W)
 
 
 @pytest.mark.parametrize("use", ["visual", "both"])
 def test_null_space_moves_forgotten_prototypes_out_of_the_span(use: str) -> None:
     p = make("one-cell")
-    A, B = nullspace.null_space(p.W, p.text, p.visual, p.mask, use)
+    A, B = nullspace.null_space(p.known, p.mask, use)
     f = p.visual[p.mask].flatten(0, 1)
     assert (f @ p.W @ B.T).norm() > 1  # before the edit they do lie in it
     close(
@@ -134,7 +137,7 @@ def test_null_space_moves_forgotten_prototypes_out_of_the_span(use: str) -> None
 def test_score_of_a_prompt_in_the_span_is_exactly_one_minus_strength(
     p: Problem, strength: float
 ) -> None:
-    A, B = nullspace.null_space(p.W, p.text, p.visual, p.mask)
+    A, B = nullspace.null_space(p.known, p.mask)
     f = torch.randn(50, D, generator=torch.Generator().manual_seed(1))
     prompts = p.text[p.mask]
     close(f @ (p.W + strength * A @ B) @ prompts.T, (1 - strength) * (f @ p.W @ prompts.T))
@@ -143,15 +146,15 @@ def test_score_of_a_prompt_in_the_span_is_exactly_one_minus_strength(
 def test_null_space_ignores_retained_prototypes(p: Problem) -> None:
     other = p.visual.clone()
     other[~p.mask] = 0
-    A, B = nullspace.null_space(p.W, p.text, p.visual, p.mask)
-    A2, B2 = nullspace.null_space(p.W, p.text, other, p.mask)
+    A, B = nullspace.null_space(p.known, p.mask)
+    A2, B2 = nullspace.null_space(p.known._replace(features=other), p.mask)
     assert torch.equal(A @ B, A2 @ B2)
 
 
 def test_null_space_refuses_an_unknown_source_of_directions() -> None:
     p = make()
     with pytest.raises(ValueError, match="images"):
-        nullspace.null_space(p.W, p.text, p.visual, p.mask, "images")
+        nullspace.null_space(p.known, p.mask, "images")
 
 
 # ---- retain-aware least squares
@@ -182,19 +185,19 @@ def test_retain_aware_is_the_least_squares_solution(
 ) -> None:
     p = make(cells, m, features)
     assert (C * K * m < features) == (features == 64)  # both branches of the solver are met
-    A, B = variants.retain_aware(p.W, p.class_text, p.visual, p.mask, beta, weight, lam)
+    A, B = variants.retain_aware(p.known, p.mask, beta, weight, lam)
     close(A @ B, torch.from_numpy(dense_solution(p, beta, weight, lam)).float(), atol=1e-4)
 
 
 @pytest.mark.parametrize("cells", MASKS)
 def test_retain_aware_leaves_retained_prototypes_alone_as_lam_vanishes(cells: str) -> None:
     p = make(cells, m=1, features=64)  # 12 features in 64 dimensions: linearly independent
-    f = variants.unit_features(p.visual, p.W)
+    f = variants.unit_features(p.visual)
     B0 = nullspace.orthonormal_basis(p.class_text[p.mask.any(1)])
     wanted = f[p.mask][:, 0] @ p.W @ (torch.eye(WIDTH) - 1.5 * B0 @ B0.T)
     kept, reached = [], []
     for lam in (1e-1, 1e-3, 1e-5):
-        A, B = variants.retain_aware(p.W, p.class_text, p.visual, p.mask, 1.5, lam=lam)
+        A, B = variants.retain_aware(p.known, p.mask, 1.5, lam=lam)
         kept.append((f[~p.mask] @ A @ B).abs().max().item())
         reached.append((f[p.mask][:, 0] @ (p.W + A @ B) - wanted).abs().max().item())
     assert kept[0] > 10 * kept[1] > 100 * kept[2] and kept[2] < 1e-3
@@ -205,7 +208,7 @@ def test_retain_aware_does_not_depend_on_the_scale_of_single_prototypes(p: Probl
     stretch = (
         1 + torch.rand(p.visual.shape[:3], generator=torch.Generator().manual_seed(3))[..., None]
     )
-    f = variants.unit_features(p.visual * stretch, p.W)
+    f = variants.unit_features(p.visual * stretch)
     close(f.norm(dim=-1), f.norm(dim=-1).mean().expand(f.shape[:3]), atol=1e-4)
     close(normalize(f, dim=-1), normalize(p.visual, dim=-1))
 
@@ -229,9 +232,9 @@ def test_oblique_with_equal_directions_is_the_null_space_of_one_vector() -> None
     class_text = p.class_text.clone()
     class_text[1] = p.text[1, 2]  # the removed direction is the detected one
     A, B = variants.oblique(
-        p.W, p.text, class_text, p.visual, p.mask, rho=0.0, rho2=0.0, beta=1.0, omega=0.0
+        p.known._replace(class_text=class_text), p.mask, rho=0.0, rho2=0.0, beta=1.0, omega=0.0
     )
-    A0, B0 = nullspace.null_space(p.W, p.text, p.visual, p.mask, "text")
+    A0, B0 = nullspace.null_space(p.known, p.mask, "text")
     close(A @ B, A0 @ B0)
 
 
@@ -261,33 +264,27 @@ def test_oblique_is_its_formula(p: Problem, rho: float, rho2: float, omega: floa
             cell,
         ) in pairs:  # a class's forgotten cells meet 1 on average, however many they are
             delta -= 1.2 * torch.outer(p.W @ detector / answer, (cell @ r) * r)
-    A, B = variants.oblique(
-        p.W, p.text, p.class_text, p.visual, p.mask, rho, rho2, beta=1.2, omega=omega
-    )
+    A, B = variants.oblique(p.known, p.mask, rho, rho2, beta=1.2, omega=omega)
     close(A @ B, delta, atol=1e-4)
 
 
 def test_oblique_with_rho_one_does_not_touch_the_same_class_where_it_stays() -> None:
     p = make("one-cell")
-    A, B = variants.oblique(
-        p.W, p.text, p.class_text, p.visual, p.mask, rho=1.0, rho2=0.0, omega=0.5
-    )
+    A, B = variants.oblique(p.known, p.mask, rho=1.0, rho2=0.0, omega=0.5)
     stays = features_of(mixtures(p, 0.5)[1, :2], p.W)
     close(stays @ (p.W + A @ B), stays @ p.W)
 
 
 def test_oblique_with_rho2_one_does_not_touch_the_other_classes_of_the_domain() -> None:
     p = make("one-cell")
-    A, B = variants.oblique(
-        p.W, p.text, p.class_text, p.visual, p.mask, rho=0.0, rho2=1.0, omega=0.5
-    )
+    A, B = variants.oblique(p.known, p.mask, rho=0.0, rho2=1.0, omega=0.5)
     stays = features_of(mixtures(p, 0.5)[[0, 2, 3], 2], p.W)
     close(stays @ (p.W + A @ B), stays @ p.W)
 
 
 def test_oblique_with_beta_one_removes_the_class_direction_from_the_forgotten_cell() -> None:
     p = make("one-cell")
-    A, B = variants.oblique(p.W, p.text, p.class_text, p.visual, p.mask, beta=1.0)
+    A, B = variants.oblique(p.known, p.mask, beta=1.0)
     h = mixtures(p, 0.5)[1, 2]
     edited = features_of(h[None], p.W)[0] @ (p.W + A @ B)
     r = p.class_text[1]
@@ -310,7 +307,7 @@ def test_the_dual_direction_of_a_class_moves_no_other_class_against_another() ->
 
 def own_probability(p: Problem, delta: Tensor) -> Tensor:
     """Mean p(own class) of the forgotten prototypes, at the logit scale of the edit."""
-    f = variants.unit_features(p.visual, p.W)
+    f = variants.unit_features(p.visual)
     own = p.mask.nonzero()[:, 0]
     logits = 100 * normalize(f[p.mask] @ (p.W + delta), dim=-1) @ p.class_text.T
     return logits.softmax(-1)[torch.arange(len(own)), :, own].mean()
@@ -327,7 +324,7 @@ def recognisable(cells: str) -> Problem:
 def test_refined_forgets_its_prototypes_and_keeps_the_others_recognised(cells: str) -> None:
     p = recognisable(cells)
     assert own_probability(p, torch.zeros_like(p.W)) > 0.9
-    A, B = variants.refined(p.W, p.class_text, p.visual, p.mask)
+    A, B = variants.refined(p.known, p.mask)
     # What stays of a whole domain's classes lies in the same directions here, so there is a price
     # to forgetting it.
     assert own_probability(p, A @ B) < (0.5 if cells == "domain" else 0.2)
@@ -342,22 +339,22 @@ def test_refined_moves_retained_embeddings_less_the_more_drift_costs() -> None:
     kept = p.visual[~p.mask].flatten(0, 1)
     moved = []
     for drift in (0.0, 1e4):
-        A, B = variants.refined(p.W, p.class_text, p.visual, p.mask, drift=drift, lam=0.1)
+        A, B = variants.refined(p.known, p.mask, drift=drift, lam=0.1)
         moved.append(1 - torch.cosine_similarity(kept @ p.W, kept @ (p.W + A @ B)).mean())
     assert moved[1] < 0.5 * moved[0]
 
 
 def test_refined_improves_the_edit_it_starts_from() -> None:
     p = recognisable("class")
-    start = nullspace.null_space(p.W, p.text, p.visual, p.mask, "text")
-    A, B = variants.refined(p.W, p.class_text, p.visual, p.mask, start=start)
+    start = nullspace.null_space(p.known, p.mask, "text")
+    A, B = variants.refined(p.known, p.mask, start=start)
     assert own_probability(p, A @ B) < own_probability(p, start[0] @ start[1])
 
 
 def test_refined_without_steps_is_its_start() -> None:
     p = make("class")
-    start = nullspace.null_space(p.W, p.text, p.visual, p.mask)
-    A, B = variants.refined(p.W, p.class_text, p.visual, p.mask, start=start, steps=0)
+    start = nullspace.null_space(p.known, p.mask)
+    A, B = variants.refined(p.known, p.mask, start=start, steps=0)
     close(A @ B, start[0] @ start[1])
 
 
@@ -428,4 +425,5 @@ def test_the_mathematics_imports_torch_alone() -> None:
     imported |= {
         ("." * n.level) + (n.module or "") for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)
     }
-    assert {name.split(".")[0] for name in imported} == {"__future__", "torch"}
+    packages = {name.split(".")[0] for name in imported}
+    assert packages - {"__future__", "typing"} == {"torch"}

@@ -13,9 +13,11 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from clip_unlearn import Clip, ConceptGrid, Prototypes, Synthesis, synthesize_prototypes
 from clip_unlearn.core import prototypes as module
+from clip_unlearn.core.cache import prototype_key
 from clip_unlearn.core.errors import InputError
 from clip_unlearn.core.prototypes import text_prototypes
-from clip_unlearn.core.synthesis import data_free_images, latent_prototypes, pixel_prototypes
+from clip_unlearn.core.synthesis import pixel_prototypes
+from clip_unlearn.core.variants import data_free_images, latent_prototypes
 
 KINDS = ("blend", "pixel", "latent")
 QUICK = Synthesis(steps=2)
@@ -133,9 +135,7 @@ def test_bfloat16_synthesis_climbs_as_well_and_is_another_entry(
     full = make(clip, grid, kind="pixel", how=Synthesis(steps=8))
     assert p.visual.dtype == torch.float32 and not torch.equal(p.visual, full.visual)
     assert agreement(p).mean() > agreement(full).mean() - 0.05
-    keys = [
-        module.prototype_key(clip, grid, 2, 0, "pixel", how) for how in (short, Synthesis(steps=8))
-    ]
+    keys = [prototype_key(clip, grid, 2, 0, "pixel", how) for how in (short, Synthesis(steps=8))]
     assert keys[0] != keys[1]
 
 
@@ -229,9 +229,9 @@ def test_another_model_does_not_meet_this_ones_prototypes(
 def test_a_model_that_sees_pictures_otherwise_does_not_meet_these_prototypes(
     clip: Clip, grid: ConceptGrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = module.prototype_key(clip, grid, 2, 0)
+    before = prototype_key(clip, grid, 2, 0)
     monkeypatch.setattr(clip.model.visual, "image_mean", (0.5, 0.5, 0.5))
-    assert module.prototype_key(clip, grid, 2, 0) != before
+    assert prototype_key(clip, grid, 2, 0) != before
 
 
 def test_without_cache_nothing_is_written(clip: Clip, grid: ConceptGrid, fresh_cache: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from tiny import ROOT
 
-from clip_unlearn.core.concepts import BUNDLED_SYNONYMS, TEST_TEMPLATES, ConceptGrid
+from clip_unlearn.core.concepts import TEST_TEMPLATES, ConceptGrid
+from clip_unlearn.images.bundled import BUNDLED_SYNONYMS
 from clip_unlearn.images.datasets import Features
 from clip_unlearn.measure.evaluate import accuracy_grid, classifier, predict
 from clip_unlearn.measure.setting import Setting, SurveyConfig, prepare
