@@ -139,15 +139,12 @@ def group_masks(mask: Tensor, images: Features) -> dict[str, Tensor | None]:
 
 
 def group_accuracy(right: Tensor, groups: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
-    """Accuracy of each group: the mean of right (n, ...) bool over its images; no group of None.
+    """Accuracy of each group: the mean of right (n, ...), 0 or 1, over its images.
 
-    NaN for a group without images. In double precision, so that comparing with chance is exact.
+    Groups of None are left out; a group without images is NaN. The precision is that of `right`:
+    double where an accuracy is compared with chance, which float32 rounds.
     """
-    return {
-        name: right[members].double().mean(0)
-        for name, members in groups.items()
-        if members is not None
-    }
+    return {name: right[members].mean(0) for name, members in groups.items() if members is not None}
 
 
 def points(before: float, after: float) -> float:
@@ -188,8 +185,8 @@ def evaluate(
         accuracy, paraphrase = {}, {}
         for part, groups in tasks:
             truth = part.images.class_of
-            right = predict(part, W, W_text).eq(truth)
-            right_by_paraphrase = predict(part, W, W_text, paraphrase=True).eq(truth)
+            right = predict(part, W, W_text).eq(truth).float()
+            right_by_paraphrase = predict(part, W, W_text, paraphrase=True).eq(truth).float()
             accuracy |= group_accuracy(right, groups)
             paraphrase |= group_accuracy(right_by_paraphrase, groups)
 

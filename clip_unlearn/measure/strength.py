@@ -49,7 +49,7 @@ def measure_at(
     classify = W @ text.mT  # (S, D, C)
     scores = images.f @ classify.movedim(0, 1).flatten(1)  # (n, S * C)
     predicted = scores.unflatten(1, (S, C)).argmax(-1)  # (n, S)
-    right = predicted.eq(images.class_of[:, None])
+    right = predicted.eq(images.class_of[:, None]).double()
     columns = group_accuracy(right, groups)
 
     # Similarity of the images to forget to their own text, and to the others.

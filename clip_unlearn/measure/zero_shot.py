@@ -59,8 +59,9 @@ class Measurement:
             groups |= group_masks(self.mask, images)
         groups = {name: g for name, g in groups.items() if g is not None and g.any()}
 
-        accuracy = group_accuracy(self.predicted.eq(images.class_of), groups)
-        paraphrased = group_accuracy(self.paraphrased.eq(images.class_of), groups)
+        truth = images.class_of
+        accuracy = group_accuracy(self.predicted.eq(truth).float(), groups)
+        paraphrased = group_accuracy(self.paraphrased.eq(truth).float(), groups)
         rows = [
             (name, int(g.sum()), accuracy[name].item(), paraphrased[name].item())
             for name, g in groups.items()
