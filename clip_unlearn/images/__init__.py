@@ -1,1 +1,1 @@
-"""Image folders and files of prompts: found, listed, encoded once."""
+"""Image folders and prompts files: read, listed and encoded once."""

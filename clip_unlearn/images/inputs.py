@@ -29,19 +29,17 @@ def open_inputs(
     the rest.
     """
     if source == "bundled":
-        given = {"layout": layout, "split": split, "class_names": class_names}
-        for name in (name for name, value in given.items() if value):
-            raise InputError(
-                f'{name} "{given[name]}" goes with a folder of your own, not with the bundled images.'
-            )
+        _refuse_folder_options(layout=layout, split=split, class_names=class_names)
         images = bundled_images()
     else:
         images = open_images(source, layout, split, class_names)
-    images = subset(images, per_cell, limit_seed) if per_cell else images
-    own = read_prompts(prompts) if prompts else Prompts()
-    if source == "bundled" and not own.synonyms:
-        own = replace(own, synonyms=BUNDLED_SYNONYMS)
-    return images, own.grid(images.classes, images.domains)
+    if per_cell:
+        images = subset(images, per_cell, limit_seed)
+
+    own_prompts = _prompts(prompts)
+    if source == "bundled" and not own_prompts.synonyms:
+        own_prompts = replace(own_prompts, synonyms=BUNDLED_SYNONYMS)
+    return images, own_prompts.grid(images.classes, images.domains)
 
 
 def request_grid(
@@ -51,13 +49,27 @@ def request_grid(
     prompts: str = "",
     file: str = "",
 ) -> ConceptGrid:
-    """The grid of a grid file, or of the names of an image folder's folders; no image is listed or opened."""
+    """The grid of a grid file, or of the folder names of an image folder; no image is opened."""
     if file:
         return read_grid(file)
     if source == "bundled":
-        return open_inputs(source, 1, prompts=prompts)[1]
+        _, grid = open_inputs(source, prompts=prompts)
+        return grid
     folders = read_layout(source, layout, "", class_names)
-    classes = sorted({name for folder in folders for name in folder.classes.values()})
-    return (read_prompts(prompts) if prompts else Prompts()).grid(
-        classes, [folder.name for folder in folders]
-    )
+    classes = {name for folder in folders for name in folder.classes.values()}
+    domains = [folder.name for folder in folders]
+    return _prompts(prompts).grid(sorted(classes), domains)
+
+
+def _prompts(source: str) -> Prompts:
+    """The user's own prompts, or none."""
+    return read_prompts(source) if source else Prompts()
+
+
+def _refuse_folder_options(**options: str) -> None:
+    """What says how to read a folder does not go with the bundled images."""
+    for name, value in options.items():
+        if value:
+            raise InputError(
+                f'{name} "{value}" goes with a folder of your own, not with the bundled images.'
+            )

@@ -113,7 +113,7 @@ def test_synthesis_and_fit_run_where_no_image_can_be_opened(
     for owner, name in (
         (datasets, "open_images"),
         (datasets, "encode"),
-        (layouts, "ImageFolder"),
+        (layouts, "make_dataset"),
         (PIL.Image, "open"),
     ):
         monkeypatch.setattr(owner, name, forbid)

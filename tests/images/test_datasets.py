@@ -20,7 +20,7 @@ from PIL import Image
 from tiny import ROOT, picture, write_images
 
 from clip_unlearn import Clip, encode, grid_of, open_images
-from clip_unlearn.core import cache as paths
+from clip_unlearn.core import cache
 from clip_unlearn.images import datasets, encoding
 from clip_unlearn.images.datasets import ImageSet, bundled_images, subset
 from clip_unlearn.images.layouts import DataError
@@ -94,6 +94,15 @@ def test_class_folder_without_images_is_named(folder: Path) -> None:
     (folder / "photo" / "zebra" / "notes.txt").write_text("")
     with pytest.raises(DataError, match=r"zebra holds no images"):
         open_images(folder)
+
+
+def test_cells_number_the_pairs_of_class_and_domain(
+    images: ImageSet, features: datasets.Features
+) -> None:
+    for labelled in (images, features):
+        pairs = torch.stack([labelled.class_of, labelled.domain_of])
+        assert torch.equal(torch.stack([labelled.cells(3) // 3, labelled.cells(3) % 3]), pairs)
+    assert not images.cells(3).is_floating_point()
 
 
 def test_subset_keeps_the_first_images_of_each_cell(folder: Path) -> None:
@@ -171,7 +180,7 @@ def test_workers_give_the_same_features_and_name_the_same_broken_images(
 ) -> None:
     broken = folder / "photo" / "dog" / "0.webp"
     broken.with_name("broken.png").write_bytes(b"no picture")
-    found = encode(
+    encoded = encode(
         clip,
         open_images(folder),
         skip_unreadable=True,
@@ -180,13 +189,16 @@ def test_workers_give_the_same_features_and_name_the_same_broken_images(
         batch=3,
         workers=workers,
     )
-    assert [s.split(":")[0] for s in found.skipped] == ["photo/dog/broken.png"]
-    assert [p.name for p in found.paths] == [p.name for p in features.paths]
-    torch.testing.assert_close(found.f, features.f, atol=1e-5, rtol=1e-5)
+    assert [s.split(":")[0] for s in encoded.skipped] == ["photo/dog/broken.png"]
+    assert [p.name for p in encoded.paths] == [p.name for p in features.paths]
+    torch.testing.assert_close(encoded.f, features.f, atol=1e-5, rtol=1e-5)
 
 
 class Counted:
-    """A preprocessing that counts, over all processes, how many images were opened and not yet let go by the model."""
+    """A preprocessing that counts the images, over all processes, that are open at once.
+
+    An image is open from its preprocessing until the model has let go of it.
+    """
 
     def __init__(self, clip: Clip) -> None:
         self.clip, self.lock = clip, torch.multiprocessing.get_context("fork")
@@ -227,7 +239,7 @@ def test_no_more_than_a_window_of_images_is_open_at_once(
 
 
 def test_pixels_do_not_pile_up(clip: Clip, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tensors of pixels alive in this process: one batch in the model, and none of an earlier one."""
+    """The pixels alive in this process are those of the batch in the model, none of an earlier."""
     alive: weakref.WeakSet = weakref.WeakSet()
     peak = []
 
@@ -396,13 +408,42 @@ def test_a_cache_entry_that_cannot_be_read_is_made_again(
     assert torch.equal(again.f, encoded.f) and entry.stat().st_size > len(spoiled)
 
 
+@pytest.mark.parametrize(
+    ("name", "metadata"),
+    [
+        ("f", {}),
+        ("f", {"note": "{"}),
+        ("f", {"note": "{}"}),
+        ("f", {"note": "[]"}),
+        ("features", {"note": '{"skipped": [], "seconds": 0.0}'}),
+    ],
+)
+def test_a_cache_entry_of_another_shape_is_made_again(
+    clip: Clip,
+    folder: Path,
+    encoded: datasets.Features,
+    fresh_cache: Path,
+    name: str,
+    metadata: dict[str, str],
+) -> None:
+    (entry,) = (fresh_cache / "features").iterdir()
+    cache.save_tensors(entry, {name: torch.ones(1, 1), "kept": torch.tensor([0])}, metadata)
+    again = encode(clip, open_images(folder), progress=False)
+    assert torch.equal(again.f, encoded.f)
+    assert cache.read_kept(entry)[0]["f"].shape == encoded.f.shape
+
+
 def test_the_same_features_are_found_by_another_process(
     clip_folder: Path, folder: Path, fresh_cache: Path
 ) -> None:
-    """No address or hash seed of a process is part of an entry's name. Both also run at once, on one cache."""
+    """No address or hash seed of a process is part of an entry's name.
+
+    The two processes also run at once, on one cache.
+    """
     code = (
         "import sys, clip_unlearn as cu; c = cu.load_clip(sys.argv[1], device='cpu'); "
-        "f = cu.encode(c, cu.open_images(sys.argv[2]), progress=False); print(f.f.double().sum().item())"
+        "f = cu.encode(c, cu.open_images(sys.argv[2]), progress=False); "
+        "print(f.f.double().sum().item())"
     )
     command = [
         sys.executable,
@@ -423,15 +464,17 @@ def test_the_same_features_are_found_by_another_process(
 
 def test_threads_that_share_a_cache_never_see_half_an_entry(fresh_cache: Path) -> None:
     """Writers of one entry at once, while others read it."""
-    path, tensor = fresh_cache / "features" / "x.safetensors", torch.arange(300_000.0)
-    datasets.keep(path, {"f": tensor, "kept": tensor[:1].long()}, {"note": "{}"})
+    path = fresh_cache / "features" / "x.safetensors"
+    tensor = torch.arange(300_000.0)
 
     def write(_: int) -> None:
-        datasets.keep(path, {"f": tensor, "kept": tensor[:1].long()}, {"note": "{}"})
+        cache.keep(path, {"f": tensor}, {"note": "{}"})
 
     def read(_: int) -> bool:
-        return torch.equal(datasets._read(path)[0], tensor)
+        tensors, _ = cache.read_kept(path)
+        return torch.equal(tensors["f"], tensor)
 
+    write(0)
     with warnings.catch_warnings(), ThreadPoolExecutor(8) as pool:
         warnings.simplefilter("error")
         written = [pool.submit(write, i) for i in range(60)]
@@ -443,7 +486,7 @@ def test_threads_that_share_a_cache_never_see_half_an_entry(fresh_cache: Path) -
 @pytest.mark.skipif(os.name == "nt", reason="permissions of Windows are of another kind")
 def test_a_cache_entry_can_be_read_by_whoever_may_read_the_folder(fresh_cache: Path) -> None:
     """One account may fill a cache for a whole class."""
-    paths.keep(fresh_cache / "entry.safetensors", {"f": torch.ones(1)}, {})
+    cache.keep(fresh_cache / "entry.safetensors", {"f": torch.ones(1)}, {})
     (fresh_cache / "plain").touch()
     assert (fresh_cache / "entry.safetensors").stat().st_mode == (
         fresh_cache / "plain"

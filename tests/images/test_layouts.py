@@ -1,4 +1,4 @@
-"""Known layouts of image sets: which folder is which class of which domain, and what is refused by its name."""
+"""Known layouts of image sets: which folder is which class, and what is refused by its name."""
 
 from __future__ import annotations
 
@@ -295,7 +295,7 @@ def test_a_split_takes_the_images_of_its_lists(
         ("real/dog/real 0.jpg", ["is not"]),
         (
             "real/dog/real 0.jpg 1\nreal/The_Eiffel_Tower/real 0.jpg 1",
-            ["line 2", 'label 1 is "dog" before'],
+            ["line 2", 'label 1 was "dog" before'],
         ),
         ("", ["lists no image"]),
     ],

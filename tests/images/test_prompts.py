@@ -1,4 +1,4 @@
-"""Prompts of the user's own, and names of every script: from a file or a folder to tokens that differ."""
+"""Prompts of the user's own and names of every script, from files and folders to tokens."""
 
 from __future__ import annotations
 
