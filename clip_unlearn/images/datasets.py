@@ -77,10 +77,6 @@ class Features(_Labelled):
     def __len__(self) -> int:
         return len(self.f)
 
-    def cells(self, domains: int) -> Tensor:
-        """(n,) cell number of each image: class * domains + domain."""
-        return self.class_of * domains + self.domain_of
-
     def only(self, index: Tensor) -> Features:
         """The images at index (m,), in that order."""
         return replace(super().only(index), f=self.f[index])

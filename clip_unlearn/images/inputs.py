@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..core.concepts import ConceptGrid
 from ..core.errors import InputError
-from ..images.bundled import BUNDLED_SYNONYMS
+from .bundled import BUNDLED_SYNONYMS
 from .datasets import ImageSet, bundled_images, open_images, subset
 from .layouts import read_layout
 from .prompts import Prompts, read_grid, read_prompts
