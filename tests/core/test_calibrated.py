@@ -1,4 +1,4 @@
-"""Calibrated edits, as theorems on random tensors: what the detectors read, what moves, and what does not."""
+"""Calibrated edits, as theorems on random tensors: what detectors read, what moves, what does not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ C, K, D, WIDTH, LEVEL = 5, 3, 40, 24, 0.4
 
 @dataclass(frozen=True)
 class World:
-    """Texts are class + domain, around a mean; images lie half as far from each other, around another mean."""
+    """Texts are class + domain around a mean; images lie half as far apart, around another mean."""
 
     W: Tensor
     text: Tensor

@@ -1,4 +1,4 @@
-"""The grid and the request: paradigms are masks, names are forgiving in spelling and strict in everything else."""
+"""The grid and the request: paradigms are masks, and only the spelling of names is forgiving."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An edit never sees an image of a data set: by what its functions take, by what they import, and by running them."""
+"""An edit never sees an image of a data set: by what functions take and import, and by running."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb: strength 0 is the model itself, every exit restores it, and a saved edit is plain open_clip."""
+"""The edit: strength 0 is the model itself, every exit restores it, and saved it is open_clip."""
 
 from __future__ import annotations
 

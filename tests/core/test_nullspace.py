@@ -1,4 +1,4 @@
-"""The mathematics, as theorems on random tensors, each against an independent computation where there is one."""
+"""The mathematics, as theorems on random tensors, against independent computations if possible."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ C, K, D, WIDTH = 4, 3, 24, 12
 
 @dataclass(frozen=True)
 class Problem:
-    """Random inputs of an edit: W (D, d), text (C, K, d), class_text (C, d), visual (C, K, m, D), mask (C, K)."""
+    """Random inputs of an edit, in the shapes of TowerPrototypes, and a mask (C, K)."""
 
     W: Tensor
     text: Tensor
@@ -161,7 +161,7 @@ def test_null_space_refuses_an_unknown_source_of_directions() -> None:
 
 
 def dense_solution(p: Problem, beta: float, weight: float, lam: float) -> np.ndarray:
-    """The same objective as one stacked least-squares problem in double precision, for the full D x d Delta."""
+    """The same objective as one stacked least-squares problem in double precision, for all of Delta."""
     W, visual, mask = (
         t.numpy().astype(float if t.is_floating_point() else bool) for t in (p.W, p.visual, p.mask)
     )
@@ -222,7 +222,7 @@ def features_of(embeddings: Tensor, W: Tensor) -> Tensor:
 
 
 def mixtures(p: Problem, omega: float) -> Tensor:
-    """m (C, K, d): text plus omega times the normalised mean embedding of the cell's visual prototypes."""
+    """m (C, K, d): text plus omega times the unit mean embedding of the cell's prototypes."""
     mean = normalize(normalize(p.visual @ p.W, dim=-1).mean(2), dim=-1)
     return normalize(p.text + omega * mean, dim=-1)
 

@@ -1,4 +1,4 @@
-"""Prototypes: from text alone, the same bytes for the same seed, nearer to the text than noise, made once."""
+"""Prototypes: from text alone, the same for the same seed, nearer to it than noise, made once."""
 
 from __future__ import annotations
 

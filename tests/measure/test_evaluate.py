@@ -50,7 +50,7 @@ DOMAIN_OF = [0, 0, 0, 0, 1, 1, 1, 1]
 def hand_made(
     predicted: list[int], grid: ConceptGrid = GRID, domains: list[int] = DOMAIN_OF
 ) -> Task:
-    """A task with D = d = C whose images are predicted as given, by prompts and paraphrases alike, with W = I."""
+    """A task with D = d = C and W = I: images are predicted as given, by prompts and paraphrases."""
     C = len(grid.classes)
     f = one_hot(torch.tensor(predicted), C).float()
     images = Features(f, torch.tensor(CLASS_OF[: len(f)]), torch.tensor(domains[: len(f)]), ())
@@ -194,7 +194,7 @@ def test_harmonic_mean_of_memory_and_forgetting(
 
 
 def test_evaluate_of_a_case_counted_by_hand() -> None:
-    """Forget dogs, exactly: their one direction is projected out, so full strength leaves a tie that "cat" wins."""
+    """Forget dogs exactly: their direction is projected out, which leaves a tie that "cat" wins."""
     task, p = hand_made(CLASS_OF), hand_prototypes()
     frame = evaluate(p, fit_edit(p, ForgetRequest(["dog"]), "null-space"), task, (0.0, 1.0))
     table = frame.set_index(["strength", "group"])

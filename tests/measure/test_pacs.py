@@ -1,4 +1,4 @@
-"""On a CLIP trained on real images (PACS), where the development machine has one; it never ships."""
+"""On a CLIP trained on real images (PACS), if the development machine has one; it never ships."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules that choose a strength: what they read is what `evaluate` measures, and each keeps its word."""
+"""Rules that choose a strength: they read what `evaluate` measures, and each keeps its word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the package promises of its defaults, over every request of a kind: the numbers in README, with their bounds."""
+"""What the package promises of its defaults, over every request of a kind: README's numbers."""
 
 from __future__ import annotations
 
