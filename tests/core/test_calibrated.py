@@ -1,4 +1,4 @@
-"""Calibrated edits, as theorems on random tensors: what detectors read, what moves, what does not."""
+"""Calibrated edits, as theorems on random tensors: what detectors read, and what moves."""
 
 from __future__ import annotations
 

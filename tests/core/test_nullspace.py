@@ -161,7 +161,7 @@ def test_null_space_refuses_an_unknown_source_of_directions() -> None:
 
 
 def dense_solution(p: Problem, beta: float, weight: float, lam: float) -> np.ndarray:
-    """The same objective as one stacked least-squares problem in double precision, for all of Delta."""
+    """The same objective as one stacked least-squares problem in double precision."""
     W, visual, mask = (
         t.numpy().astype(float if t.is_floating_point() else bool) for t in (p.W, p.visual, p.mask)
     )

@@ -50,7 +50,7 @@ DOMAIN_OF = [0, 0, 0, 0, 1, 1, 1, 1]
 def hand_made(
     predicted: list[int], grid: ConceptGrid = GRID, domains: list[int] = DOMAIN_OF
 ) -> Task:
-    """A task with D = d = C and W = I: images are predicted as given, by prompts and paraphrases."""
+    """A task with D = d = C and W = I: images are predicted as given, by any prompts."""
     C = len(grid.classes)
     f = one_hot(torch.tensor(predicted), C).float()
     images = Features(f, torch.tensor(CLASS_OF[: len(f)]), torch.tensor(domains[: len(f)]), ())
