@@ -235,7 +235,7 @@ def likeness(s: Setting, p: Prototypes) -> Iterator[dict[str, float | str]]:
     h = normalize(f @ p.W, dim=-1)  # (n, d)
     real = {"f": _cell_means(s, p, f), "h": _cell_means(s, p, h)}
     synthesised = {
-        ("f", "visual prototypes"): unit_features(p.visual, p.W).mean(2),
+        ("f", "visual prototypes"): unit_features(p.visual).mean(2),
         ("h", "visual prototypes"): cell_embeddings(p.W, p.visual),
         ("h", "pixel pictures"): p.reached,
         ("h", "texts"): p.text,
