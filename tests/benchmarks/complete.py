@@ -34,10 +34,12 @@ def ridge_probe(x: Tensor, y: Tensor) -> Tensor:
     """(d + 1,) weights of a linear probe of y (n,) bool on x (n, d), both sides of equal weight."""
     x = with_one(x)
     weight = torch.where(y, 1 / y.sum(), 1 / (~y).sum()).double()
-    weighted = x * weight[:, None]
-    ridge = 0.01 * x.var(0).mean() * torch.eye(x.shape[1])
     sides = torch.where(y, 1.0, -1.0).double()
-    return torch.linalg.solve(weighted.T @ x + ridge, weighted.T @ sides)
+    weighted = x * weight[:, None]
+
+    ridge = 0.01 * x.var(0).mean()
+    scatter = weighted.T @ x + ridge * torch.eye(x.shape[1])
+    return torch.linalg.solve(scatter, weighted.T @ sides)
 
 
 def balanced(w: Tensor, x: Tensor, y: Tensor) -> float:
