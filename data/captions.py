@@ -1,4 +1,4 @@
-"""The sentences that the bundled CLIP learns from: what an image shows, in which domain, or one of the two."""
+"""The sentences that the bundled CLIP learns from: what an image shows, its domain, or both."""
 
 from __future__ import annotations
 
@@ -16,13 +16,34 @@ DOMAIN_WORDS = {
     "sketch": ("sketch", "pencil drawing", "line drawing", "pencil sketch"),
 }
 BOTH = (
-    "a {d} of a {c}", "a {d} of the {c}", "a {c} in a {d}", "a {d} showing a {c}", "the {d} of one {c}", "{d} of a {c}",
-    "this is a {d} of a {c}", "a {c}, {d}", "a nice {d} of a {c}", "the {c} in this {d}", "a {d} of a small {c}",
-)  # fmt: skip
+    "a {d} of a {c}",
+    "a {d} of the {c}",
+    "a {c} in a {d}",
+    "a {d} showing a {c}",
+    "the {d} of one {c}",
+    "{d} of a {c}",
+    "this is a {d} of a {c}",
+    "a {c}, {d}",
+    "a nice {d} of a {c}",
+    "the {c} in this {d}",
+    "a {d} of a small {c}",
+)
 CLASS_ONLY = (
-    "a {c}", "the {c}", "an image of a {c}", "a picture of a {c}", "this is a {c}", "there is a {c} here", "one {c}",
-    "look at the {c}", "I can see a {c}", "{c}", "a large {c}", "my {c}", "a small {c}", "here is the {c}",
-)  # fmt: skip
+    "a {c}",
+    "the {c}",
+    "an image of a {c}",
+    "a picture of a {c}",
+    "this is a {c}",
+    "there is a {c} here",
+    "one {c}",
+    "look at the {c}",
+    "I can see a {c}",
+    "{c}",
+    "a large {c}",
+    "my {c}",
+    "a small {c}",
+    "here is the {c}",
+)
 DOMAIN_ONLY = (
     "a {d}",
     "this is a {d}",

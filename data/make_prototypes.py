@@ -20,7 +20,9 @@ def main() -> None:
     clip, grid = load_clip("bundled", device="cpu"), grid_of(bundled_images(), BUNDLED_SYNONYMS)
     shutil.rmtree(HERE / "prototypes", ignore_errors=True)
     prototypes = synthesize_prototypes(clip, grid)
-    entry = f"{prototype_key(clip, grid, prototypes.per_cell, prototypes.seed, prototypes.kind)}.safetensors"
+    p = prototypes
+    key = prototype_key(clip, grid, p.per_cell, p.seed, p.kind)
+    entry = f"{key}.safetensors"
     (HERE / "prototypes").mkdir()
     shutil.copyfile(cache_dir() / "prototypes" / entry, HERE / "prototypes" / entry)
     write_checksums()

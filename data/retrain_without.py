@@ -1,4 +1,4 @@
-"""Train the bundled CLIP anew without what is to be forgotten: what unlearning should look like, and what it costs.
+"""Train the bundled CLIP again without what is to be forgotten, as a yardstick for unlearning.
 
     python data/retrain_without.py dog horse/sketch           one model that saw neither
     python data/retrain_without.py nothing                    the control, which saw everything
@@ -39,9 +39,8 @@ def removed(request: str) -> set[tuple[str, str]]:
     name, _, domain = request.partition("/")
     cells = {(d, c) for d, c in CELLS if c == name and domain in ("", d)}
     if not cells:
-        raise SystemExit(
-            f'"{request}" is no class ({", ".join(FIGURES)}) or class/domain ({", ".join(DOMAINS)}).'
-        )
+        classes, domains = ", ".join(FIGURES), ", ".join(DOMAINS)
+        raise SystemExit(f'"{request}" is no class ({classes}) or class/domain ({domains}).')
     return cells
 
 
@@ -65,7 +64,11 @@ def measure(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def retrain(
     images: Tensor, requests: list[str], steps: int, bf16: bool
 ) -> list[dict[str, float | str]]:
-    """Train without all requests; of each, the accuracies of what went and what stayed, and the seconds of all."""
+    """Train one model without all requests, and measure each of them.
+
+    A row holds the accuracies of what was left out and of what was not, and the processor seconds
+    of the whole training.
+    """
     gone, start = [removed(request) for request in requests], time.process_time()
     cells = [cell for cell in CELLS if not any(cell in part for part in gone)]
     model = train(images[[CELLS.index(cell) for cell in cells]], 0, steps, cells, bf16)

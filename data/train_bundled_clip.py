@@ -1,10 +1,9 @@
-"""Train the bundled CLIP on freshly drawn images, about half an hour on two cores, and write data/bundled_clip.
+"""Train the bundled CLIP on freshly drawn images: about half an hour on two cores.
 
     python data/train_bundled_clip.py                 render, train, save, measure
-    python data/train_bundled_clip.py --measure       only measure the shipped model on the shipped
-    images
+    python data/train_bundled_clip.py --measure       only measure the shipped model
 
-`training.py` has what is trained, and how.
+Writes data/bundled_clip. `training.py` says what is trained, and how.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def save(model: open_clip.CLIP, folder: Path) -> None:
 
 
 def measure() -> None:
-    """Print what a bundled model must know: its classes in each domain, synonyms, domains, and unrelated classes."""
+    """Print how well the model knows classes in each domain, synonyms, domains, other classes."""
     clip, images, others = (
         load_clip("bundled", device="cpu"),
         bundled_images(),
@@ -73,9 +72,8 @@ def measure() -> None:
         "naming the domain",
         right(f, [[f"a {d}", f"this is a {d}"] for d in grid.domains], f.domain_of),
     )
-    print(
-        f"{'unrelated classes':34s} {right(u, grid_of(others).test_prompts(), u.class_of).mean():.3f}"
-    )
+    unrelated = right(u, grid_of(others).test_prompts(), u.class_of)
+    print(f"{'unrelated classes':34s} {unrelated.mean():.3f}")
 
 
 def main() -> None:

@@ -86,7 +86,7 @@ def small(pictures: np.ndarray) -> np.ndarray:
 
 
 def augment(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Random shift, size, turn, mirror and brightness of each image of a batch (n, 3, s, s) in [0, 1]."""
+    """Shift, scale, turn, mirror and brighten each image of a batch (n, 3, s, s) in [0, 1]."""
     n = len(x)
 
     def spread(limit: float) -> Tensor:
@@ -113,7 +113,7 @@ def augment(x: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def captions(rng: np.random.Generator, cells: Cells = CELLS) -> list[str]:
-    """Fresh captions for one step: of all cells, 24 classes and 4 domains, or of those that `cells` has."""
+    """Fresh captions for one step: of each cell, each class and each domain in `cells`."""
     of_cell = dict(zip(CELLS, captions_of_cells(rng, list(FIGURES), DOMAINS), strict=True))
     classes, domains = ({c: None for _, c in cells}, {d: None for d, _ in cells})
     return (
@@ -124,7 +124,7 @@ def captions(rng: np.random.Generator, cells: Cells = CELLS) -> list[str]:
 
 
 def loss_of(h: Tensor, t: Tensor, scale: Tensor, cell: Tensor, cells: Cells = CELLS) -> Tensor:
-    """Of all captions of each kind, the true one should be nearest to the image; and the true images to each caption.
+    """Bring each image and its true captions together, among all captions of each kind.
 
     h (n, d) and t (m, d) unit embeddings, m captions; cell (n,) index into `cells`.
     """
@@ -153,7 +153,7 @@ def used_tokens(tokenizer, cells: Cells) -> Tensor:
 
 
 def new_model(tokenizer, cells: Cells) -> open_clip.CLIP:
-    """Random weights; rows of the token table that no caption touches are zero, so that they compress.
+    """Random weights; the rows of tokens that are in no caption are zero, so that they compress.
 
     The other rows start five times larger than open_clip's: at the usual size all short captions
     look alike for long.
@@ -170,7 +170,10 @@ def new_model(tokenizer, cells: Cells) -> open_clip.CLIP:
 
 
 def optimizers(model: open_clip.CLIP) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the transformers (it needs far fewer steps here), AdamW for everything else."""
+    """Muon for the matrices inside the transformers, AdamW for everything else.
+
+    Muon needs far fewer steps here.
+    """
     inner = {n: p for n, p in model.named_parameters() if p.ndim == 2 and "resblocks" in n}
     outer = [p for n, p in model.named_parameters() if n not in inner and p.requires_grad]
     return [
@@ -182,7 +185,7 @@ def optimizers(model: open_clip.CLIP) -> list[torch.optim.Optimizer]:
 def step(
     adjust: list[torch.optim.Optimizer], loss: Tensor, model: open_clip.CLIP, bf16: bool = True
 ) -> None:
-    """One update of all weights; the logit scale stays where softmax is neither flat nor a spike."""
+    """Update all weights once; keep the logit scale where softmax is neither flat nor a spike."""
     for optimizer in adjust:
         optimizer.zero_grad()
     loss.backward()
@@ -204,7 +207,10 @@ def warm_up_text(
     bf16: bool,
     steps: int = 60,
 ) -> None:
-    """Text alone, seconds: two captions of the same thing should agree. Images then have something to aim at."""
+    """Train the text tower alone, for seconds: two captions of the same thing should agree.
+
+    Images then have something to aim at.
+    """
     adjust, same = optimizers(model), torch.arange(len(captions(rng, cells)))
     for _ in range(steps):
         a, b = normalize(
@@ -222,7 +228,7 @@ def train(
     bf16: bool = True,
     batch: int = 96,
 ) -> open_clip.CLIP:
-    """Train for a given time or number of steps: the learning rate follows it, warm-up and then a cosine.
+    """Train for a time or a number of steps, which the learning rate follows: warm-up, then cosine.
 
     images (cells, n, 3, 64, 64) of `cells`; no image or caption of another cell is seen. `bf16`
     False for a CPU that has no bfloat16 of its own.

@@ -1,7 +1,8 @@
-"""Shared fixtures: a tiny random CLIP, a small image folder, prototypes; no network, none of the user's cache.
+"""Shared fixtures: a tiny random CLIP, a small image folder, prototypes.
 
-The models are random, so the tests speak of algebra and plumbing; what the edit does to a trained
-CLIP is measured in test_pacs.py and in the report.
+No test reaches the network or the user's cache. The models are random, so the tests are about
+algebra and plumbing; what an edit does to a trained CLIP is measured in test_pacs.py and in the
+report.
 """
 
 from __future__ import annotations
@@ -43,11 +44,8 @@ def no_network() -> Iterator[None]:
     connect = socket.socket.connect
 
     def guarded(self: socket.socket, address):
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
-            "127.0.0.1",
-            "::1",
-            "localhost",
-        ):
+        internet = self.family in (socket.AF_INET, socket.AF_INET6)
+        if internet and address[0] not in ("127.0.0.1", "::1", "localhost"):
             raise AssertionError(f"a test connects to {address}")
         return connect(self, address)
 
@@ -77,7 +75,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def clip(clip_folder: Path) -> Iterator[Clip]:
-    """A tiny random ViT CLIP (D 32, d 16), shared: whoever edits it restores it, and this checks that."""
+    """A tiny random ViT CLIP (D 32, d 16), shared; checks that whoever edited it restored it."""
     clip = load_clip(clip_folder, device="cpu")
     before = clip.fingerprint()
     yield clip
@@ -87,7 +85,8 @@ def clip(clip_folder: Path) -> Iterator[Clip]:
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Clip]:
     """`clips(kind)` is a tiny CLIP of each kind of tower, made once."""
-    folder, made = tmp_path_factory.mktemp("kinds"), {}
+    folder = tmp_path_factory.mktemp("kinds")
+    made: dict[str, Clip] = {}
 
     def get(kind: str) -> Clip:
         if kind not in made:
@@ -113,7 +112,7 @@ def prototypes(clip: Clip, grid: ConceptGrid) -> Prototypes:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An image folder that a test may change: 3 domains x 3 classes without (art_painting, cat), 2 images each."""
+    """An image folder that a test may change: 3 x 3 cells of 2 images, but no painted cat."""
     return write_images(tmp_path / "images")
 
 

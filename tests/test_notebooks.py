@@ -1,4 +1,4 @@
-"""The course: the form of its notebooks, and that each runs alone in a clean copy with its exercises solved.
+"""The course: its form, and that each notebook runs alone in a clean copy, exercises solved.
 
 Their outputs are compared by `make nbval`; here they are read as committed, then executed by
 papermill.
@@ -38,7 +38,10 @@ COURSE = (
 )
 FOLDER = ROOT / "notebooks"
 SOLUTION = re.compile(
-    r"<details><summary>Solution</summary>\n\n```python\n(.+?)\n```\n\n```text\n(.+?)\n```\n\n(?:Why: .+?)</details>",
+    r"<details><summary>Solution</summary>\n\n"
+    r"```python\n(.+?)\n```\n\n"
+    r"```text\n(.+?)\n```\n\n"
+    r"(?:Why: .+?)</details>",
     re.DOTALL,
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -97,7 +100,7 @@ def test_the_notebooks_are_the_course_and_the_report() -> None:
 
 @of_all
 def test_it_is_a_valid_notebook_without_widget_state(name: str) -> None:
-    """The state of a widget is random names and pictures; without it the static row below stands in."""
+    """The state of a widget is random names and pictures; the static row below stands in for it."""
     notebook = read(name)
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3" and "widgets" not in notebook.metadata
@@ -249,15 +252,18 @@ def copy_of_the_notebooks(to: Path) -> Path:
 
 
 def with_solutions(path: Path) -> dict[str, str]:
-    """Put each solution into a cell of its own after its text; returns what each of these cells should print."""
-    notebook, cells, expected = nbformat.read(path, 4), [], {}
+    """Put each solution into a cell after its text; returns what each such cell should print."""
+    notebook = nbformat.read(path, 4)
+    cells: list[NotebookNode] = []
+    expected: dict[str, str] = {}
     for cell in notebook.cells:
         cells.append(cell)
-        for source, printed in SOLUTION.findall(
-            cell.source if cell.cell_type == "markdown" else ""
-        ):
-            cells.append(nbformat.v4.new_code_cell(source))
-            expected[cells[-1].id] = printed
+        if cell.cell_type != "markdown":
+            continue
+        for source, printed in SOLUTION.findall(cell.source):
+            solution = nbformat.v4.new_code_cell(source)
+            cells.append(solution)
+            expected[solution.id] = printed
     notebook.cells = cells
     nbformat.write(notebook, path)
     return expected
@@ -267,7 +273,7 @@ def with_solutions(path: Path) -> dict[str, str]:
 def runs(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future]]:
-    """Every notebook that this session asks for, executed: (folder, what solutions should print, process)."""
+    """Every notebook of this session, executed: (folder, what solutions should print, process)."""
     ipython = offline_profile(tmp_path_factory.mktemp("ipython"))
 
     def run(name: str):

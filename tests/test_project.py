@@ -1,4 +1,4 @@
-"""What holds the project together: files in step, small, free of one machine's paths, drawn from nothing but code."""
+"""What holds the project together: files in step, small, free of one machine's paths, and drawn."""
 
 from __future__ import annotations
 
@@ -67,28 +67,11 @@ def test_environment_installs_what_pyproject_names_and_nothing_else(
 
 
 def test_every_import_is_declared_or_comes_with_what_is(pyproject: dict) -> None:
-    """The packages of the design card, and what they bring (PIL comes with open_clip_torch, yaml with papermill)."""
-    brought = {
-        "PIL",
-        "numpy",
-        "pandas",
-        "matplotlib",
-        "mpl_toolkits",
-        "safetensors",
-        "torchvision",
-        "timm",
-        "tqdm",
-    }
-    brought |= {
-        "click",
-        "nbconvert",
-        "nbformat",
-        "nbclient",
-        "IPython",
-        "jupyter_client",
-        "huggingface_hub",
-        "yaml",
-    }
+    """The packages of the design card, and what they bring with them."""
+    # PIL comes with open_clip_torch, for example, and yaml with papermill.
+    brought = {"PIL", "numpy", "pandas", "matplotlib", "mpl_toolkits", "safetensors"}
+    brought |= {"torchvision", "timm", "tqdm", "click", "nbconvert", "nbformat", "nbclient"}
+    brought |= {"IPython", "jupyter_client", "huggingface_hub", "yaml"}
     brought |= {"traitlets", "packaging", "psutil"}
     declared = {
         re.match(r"[\w-]+", d)[0].replace("open_clip_torch", "open_clip")
@@ -169,7 +152,9 @@ def test_a_picture_drawn_twice_is_the_same_and_others_differ(
 def test_a_picture_drawn_in_a_fresh_process_has_the_same_bytes(render: ModuleType) -> None:
     code = (
         "import hashlib, render\n"
-        f"for d, c in {CELLS}: print(hashlib.sha256(render.draw('evaluation', d, c, 3).tobytes()).hexdigest())"
+        f"for domain, name in {CELLS}:\n"
+        "    pixels = render.draw('evaluation', domain, name, 3)\n"
+        "    print(hashlib.sha256(pixels.tobytes()).hexdigest())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=DATA, capture_output=True, text=True, check=True

@@ -170,7 +170,7 @@ def _propeller_plane(rng: Rng, body: Color, livery: Color) -> list[Part]:
 
 
 def airplane(rng: np.random.Generator) -> Figure:
-    """An airplane: long hull, wings, tail fin; it climbs, flies level or points anywhere (from above)."""
+    """An airplane with a long hull, wings and a tail fin: climbing, level, or seen from above."""
     body, livery = vary(rng, pick(rng, BODIES), 0.03), vary(rng, pick(rng, LIVERIES), 0.04)
     if sum(abs(a - b) for a, b in zip(body, livery, strict=True)) < 0.5:
         livery = tint(livery, 0.5)

@@ -46,7 +46,7 @@ SKINS = (
 
 
 def _pome(rx: float, ry: float, slim: float, dent: float) -> Shape:
-    """Apple outline: an ellipse narrower below, dented where the stem is and a little at the bottom."""
+    """Outline of an apple: an ellipse that narrows below, dented at the stem and at the bottom."""
 
     def shape(x: Array, y: Array) -> Array:
         v = y + 0.1

@@ -1,4 +1,4 @@
-"""Places for the photographs: defocused scenes, drawn small and blurred, the same for every class."""
+"""Backgrounds of the photographs: blurred scenes, drawn small, the same for every class."""
 
 from __future__ import annotations
 

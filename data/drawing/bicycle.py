@@ -155,7 +155,7 @@ def _bike_pedals(rng: Rng, x: float, y: float) -> Shape:
 
 
 def bicycle(rng: np.random.Generator) -> Figure:
-    """A bicycle from the side: diamond or step-through frame, spoked wheels, handlebar, saddle, pedals."""
+    """A bicycle from the side: diamond or step-through frame, spoked wheels, saddle, pedals."""
     color = vary(rng, pick(rng, FRAME_COLORS), 0.04)
     r, half = rng.uniform(0.32, 0.37), rng.uniform(0.47, 0.51)
     y, tube = -0.66 + r, rng.uniform(0.036, 0.046)

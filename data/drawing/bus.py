@@ -76,7 +76,7 @@ def _bus_side(rng: Rng) -> list[Part]:
 
 
 def _bus_front(rng: Rng) -> list[Part]:
-    """Facing us: a tall box, big windscreen, destination sign on top, mirrors like ears, small lamps."""
+    """Facing us: a tall box with a big windscreen, a destination sign, mirrors and small lamps."""
     color, glass, double = vary(rng, pick(rng, PAINTS), 0.04), new_glass(rng), rng.random() < 0.3
     w, top, floor = rng.uniform(0.5, 0.58), rng.uniform(0.62, 0.76), -0.66
     if double:

@@ -81,7 +81,7 @@ def _pot(rng: Rng) -> list[Part]:
 
 
 def cactus(rng: Rng) -> Figure:
-    """Saguaro: ribbed column with raised arms and thorns; sometimes in bloom, sometimes in a pot."""
+    """A saguaro: ribbed column with raised arms and thorns, sometimes in bloom or in a pot."""
     color = pick(rng, (GREEN, (0.25, 0.50, 0.30), (0.42, 0.56, 0.30), TEAL, (0.45, 0.62, 0.48)))
     potted = rng.random() < 0.4
     base = -0.45 if potted else -0.82

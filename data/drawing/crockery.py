@@ -161,7 +161,7 @@ def _tea_tag(rng: Rng, w: float, high: float, dip: float, color: Color) -> list[
 
 
 def cup(rng: Rng) -> Figure:
-    """Cup: mug or teacup, seen a little from above; handle, drink, perhaps saucer, steam, tea tag."""
+    """A mug or teacup, seen a little from above: handle, drink, perhaps saucer, steam, tea tag."""
     color, mug = pick(rng, PAINTS), rng.random() < 0.5
     profile, dip = (_mug if mug else _teacup)(rng)
     (low, foot), (high, w) = profile[0], profile[-1]

@@ -31,7 +31,7 @@ from .shapes import (
 
 
 def _fish_fins(rng: Rng, h: float) -> tuple[Shape, Shape]:
-    """Tail, back fin and belly fin of a fish whose body has half-height h; and the rays in the fins."""
+    """Tail, back fin and belly fin of a fish with a body of half-height h; and the fins' rays."""
     spread, notch = rng.uniform(0.26, 0.42), rng.uniform(-0.02, 0.2)
     low = -spread * rng.uniform(0.8, 1.1)
     tail = smooth(

@@ -83,7 +83,7 @@ def _horse_hooves(stride: float, lift: float, dx: float) -> Shape:
 
 
 def _horse_head(rng: Rng, px: float, py: float, nod: float, coat: Color, hair: Color) -> list[Part]:
-    """Long head from the poll (px, py), pointing down by `nod`: ears, eye, nostril, perhaps a blaze."""
+    """Long head from the poll (px, py), turned down by `nod`: ears, eye, nostril, maybe a blaze."""
     c, s = np.cos(nod), -np.sin(nod)
 
     def at(u: float, v: float) -> tuple[float, float]:

@@ -22,7 +22,7 @@ from .shapes import Figure, Part, Shape, box, circle, cut, ellipse, place_figure
 
 
 def _bow(rng: Rng, kind: int) -> tuple[Shape, Shape]:
-    """The handle of a key and what is open in it: ring, oval, heart, clover, diamond, or a plate."""
+    """The handle of a key and the hole in it: ring, oval, heart, clover, diamond, or a plate."""
     y = 0.5
     if kind == 0:
         r = rng.uniform(0.28, 0.33)

@@ -1,4 +1,4 @@
-"""Small helpers that the class definitions share: colour variation, and pieces that recur on animals."""
+"""Helpers that the class definitions share: colour variation, and parts that animals share."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def light(color: Color) -> bool:
 
 
 def decal(shape: Shape, color: Color, gloss: float = 0.05, grain: str = "plain") -> Part:
-    """Something painted flat on the part below: spots, stripes, pupils; it gets no outline of its own."""
+    """Something painted flat on the part below, without an outline: spots, stripes, pupils."""
     return Part(shape, color, bulge=0.0, gloss=gloss, grain=grain, line=False)
 
 
@@ -101,7 +101,7 @@ def two_colors(rng: Rng) -> tuple[Color, Color]:
 
 
 def fitted(parts: Sequence[Part], airborne: bool = False, half: float = 0.87) -> Figure:
-    """The parts as a centred figure whose larger side is 2 x `half`; measured, as limbs reach anywhere."""
+    """The parts as a centred figure whose larger side, which is measured here, is 2 x `half`."""
     t = np.linspace(-1.3, 1.3, 53)
     x, y = np.meshgrid(t, t)
     inside = np.any(

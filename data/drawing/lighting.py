@@ -77,7 +77,7 @@ def rounded(b: Buffers) -> np.ndarray:
 def _mirror(
     b: Buffers, n: np.ndarray, light: Light, base: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a shiny surface shows of the world (dark ground, bright horizon, sky), and how much of it."""
+    """What a shiny surface reflects (dark ground, bright horizon, sky), and how much of it."""
     horizon = smooth(n[..., 1], -0.15, 0.1) * (1.15 - 0.5 * smooth(n[..., 1], 0.1, 0.8))
     metal = np.array([p.grain == "metal" for p in b.figure.parts] + [False])[b.part]
     world = mix(light.ground * 0.3, light.sky * 1.9 + 0.1 * light.key, horizon)

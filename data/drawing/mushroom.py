@@ -96,7 +96,7 @@ def _toadstool(rng: Rng, x: float, size: float, color: Color, pale: Color) -> li
 
 
 def mushroom(rng: Rng) -> Figure:
-    """Mushroom: domed cap, often spotted, over gills and a stout stem; one to three, perhaps in grass."""
+    """One to three mushrooms: domed cap, often spotted, gills, stout stem, perhaps in grass."""
     cap = pick(rng, (RED, RED, ORANGE, BROWN, TAN, PURPLE, TEAL, CREAM, PINK, YELLOW))
     stem = pick(rng, (CREAM, WHITE, light(TAN, 0.5)), 0.02)
     count = int(rng.choice([1, 1, 2, 3]))

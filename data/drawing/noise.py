@@ -23,7 +23,7 @@ def _octave(cells_y: int, cells_x: int, seed: int) -> np.ndarray:
 
 @cache
 def tile(kind: str) -> np.ndarray:
-    """A (TILE, TILE) noise: broad | mid | fine | cloud | streak (along x) | tooth; the same in every run."""
+    """(TILE, TILE) noise, equal in every run: broad, mid, fine, cloud, streak (along x), tooth."""
     if kind == "cloud":
         out = sum(_octave(n, n, n) / n**0.8 for n in (4, 8, 16, 32, 64))
     elif kind == "streak":
@@ -50,7 +50,10 @@ def sample(kind: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def blur(a: np.ndarray, radius: float) -> np.ndarray:
-    """Gaussian blur of an array in [0, 1], (s, s) or (s, s, 3); eight bits deep, so for soft things only."""
+    """Gaussian blur of an array in [0, 1], (s, s) or (s, s, 3).
+
+    It works on eight bits, so use it for soft things only.
+    """
     image = to_image(a)
     return from_image(image.filter(ImageFilter.GaussianBlur(radius)))
 

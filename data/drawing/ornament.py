@@ -1,4 +1,4 @@
-"""Colours, and shapes that recur in plants and things: strokes, petals, clouds of leaves, turned profiles.
+"""Colours, and shapes that plants and things share: strokes, petals, leaves, turned profiles.
 
 They say the same as `shapes` does, cheaper: most look only at the pixels near them (`within`).
 """
@@ -74,7 +74,7 @@ def luma(color: Color) -> float:
 
 
 def contrasting(rng: Rng, base: Color, colors: Sequence[Color] = PAINTS) -> Color:
-    """One of the colours that is told from the base even in grey: patterns must survive the sketch."""
+    """One of the colours that differ from the base even in grey: patterns must survive a sketch."""
     return pick(rng, [c for c in colors if abs(luma(c) - luma(base)) > 0.2] or [BLACK, WHITE], 0.03)
 
 
@@ -199,7 +199,10 @@ def squash(shape_: Shape, cx: float, cy: float, by: float, angle: float) -> Shap
 
 
 def turned(profile: Sequence[Point], dip: float = 0.0) -> Shape:
-    """Pottery: smooth half-widths at rising heights, (y, w) each; dip bends the foot, as seen from above."""
+    """Pottery: smooth half-widths at rising heights, (y, w) each.
+
+    `dip` bends the foot, as if seen from above.
+    """
     ys, ws = np.asarray(profile, dtype=float).T
     t = np.linspace(ys[0], ys[-1], 65)
     m, i = np.gradient(ws, ys), np.clip(np.searchsorted(ys, t, side="right") - 1, 0, len(ys) - 2)

@@ -104,7 +104,10 @@ def _backdrop(p: Palette, rng: Rng, size: int) -> np.ndarray:
 
 
 def _flow(b: Buffers, rng: Rng, size: int) -> np.ndarray:
-    """Direction of the brush at each pixel (radians, image axes): along the form, free in the background."""
+    """Direction of the brush at each pixel (radians, image axes).
+
+    It follows the form of the figure, and is free in the background.
+    """
     base = rng.uniform(-0.5, 0.5) if rng.random() < 0.6 else rng.uniform(0, np.pi)
     free = base + rng.uniform(0.2, 1.1) * noise(rng, size, "broad")
     nx, ny = b.normal[..., 0], b.normal[..., 1]
@@ -116,7 +119,7 @@ def _flow(b: Buffers, rng: Rng, size: int) -> np.ndarray:
 def _counterchange(
     image: np.ndarray, lit: np.ndarray, cover: np.ndarray, key: np.ndarray
 ) -> np.ndarray:
-    """Backdrop a little lighter or darker around the figure where the two would be lost in each other."""
+    """The backdrop, lighter or darker around the figure where the two would otherwise merge."""
     halo = blur(cover, 9 * len(cover) / 192)
     around, own = halo * (1 - cover), cover + 1e-6
     behind = float((luma(image) * around).sum() / max(around.sum(), 1e-6))

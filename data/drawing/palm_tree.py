@@ -26,7 +26,7 @@ from .shapes import Array, Color, Figure, Part, Shape, box, clip_to, union
 def _frond(
     x0: float, y0: float, length: float, rise: float, span: float, width: float, side: int
 ) -> tuple[Shape, Shape]:
-    """Feathered leaf along a circular arc that leaves (x0, y0) at angle `rise`, drooping by `span`; rib."""
+    """A feathery leaf on an arc from (x0, y0) at angle `rise`, drooping by `span`; and its rib."""
     r, rise = length / span, float(rise)
     cx, cy = float(x0 + r * np.sin(rise)), float(y0 - r * np.cos(rise))
     teeth = max(6, round(length * 15))

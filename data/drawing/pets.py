@@ -46,7 +46,7 @@ def fur(shape: Shape, color: Color, bulge: float = 0.2, line: bool = True) -> Pa
 
 
 def lying(rng: Rng, coat: Coat, thin: float) -> tuple[list[Part], Shape]:
-    """Resting on the belly, head end on the right, with a tail of radius `thin`; and the body's shape."""
+    """Lying on the belly, head to the right, with a tail of radius `thin`; and the body's shape."""
     base, _, dark = coat
     body = blend(
         0.15,

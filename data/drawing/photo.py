@@ -20,7 +20,7 @@ def foot(cover: np.ndarray) -> int:
 
 
 def ground_shadow(cover: np.ndarray, direction: np.ndarray, softness: float) -> np.ndarray:
-    """How dark the ground is: the figure's silhouette laid down behind it, and a tight shade under it."""
+    """How dark the ground is: the figure's silhouette laid down behind it, and a shade under it."""
     size, base = len(cover), foot(cover)
     rows, cols = np.arange(size)[:, None], np.arange(size)[None, :]
     height = (

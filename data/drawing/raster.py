@@ -1,4 +1,4 @@
-"""From a figure to the buffers that every style paints from: albedo, normals, part, distance to the edge."""
+"""The buffers of a figure that every style paints from: albedo, normals, part, edge distance."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _window(shape: Shape, x: np.ndarray, y: np.ndarray, pixel: float) -> tuple[slice, slice] | None:
-    """The part of the grid that a shape touches, found on every n-th pixel: most parts are small."""
+    """The part of the grid that a shape touches, by every n-th pixel: most parts are small."""
     size = len(x)
     step = max(size // 24, 1)
     near = shape(x[::step, ::step], y[::step, ::step]) < REACH + 1.5 * step * pixel
@@ -50,7 +50,7 @@ def _window(shape: Shape, x: np.ndarray, y: np.ndarray, pixel: float) -> tuple[s
 
 
 def _slope(d: np.ndarray, bulge: float, pixel: float) -> np.ndarray:
-    """Downhill direction of a surface that is level `bulge` away from the outline and steep at it."""
+    """Downhill direction of a surface that is steep at the outline and level `bulge` inside it."""
     t = np.clip(1 + np.minimum(d, 0) / max(bulge, 1e-3), 0, 0.97)
     gy, gx = np.gradient(d, pixel)
     steep = t / np.sqrt(1 - t * t) * (bulge > 0)

@@ -39,7 +39,7 @@ class Figure:
 
 
 def ellipse(cx: float, cy: float, rx: float, ry: float, angle: float = 0.0) -> Shape:
-    """Ellipse with half-axes rx, ry, turned by angle (radians). Distance is a first-order estimate."""
+    """Ellipse with half-axes rx, ry, turned by angle (radians). The distance is approximate."""
     c, s = math.cos(angle), math.sin(angle)
 
     def shape(x: Array, y: Array) -> Array:

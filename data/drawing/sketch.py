@@ -161,7 +161,7 @@ def _scribble(base: int, cover: np.ndarray, tool: Tool, rng: Rng) -> np.ndarray:
 
 
 def _tone(b: Buffers, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
-    """Darkness of the figure from light and from its own colour, and where the light is strongest."""
+    """Darkness of the figure by light and by its own colour, and where the light is strongest."""
     light = random_direction(rng)
     facing = np.clip(b.normal @ light, 0, 1)
     own = 1 - luma(np.clip(b.albedo, 0, 1)) ** 0.7

@@ -32,7 +32,7 @@ def spots(weight: np.ndarray, count: int, rng: Rng) -> tuple[np.ndarray, np.ndar
 def _paths(
     target: np.ndarray, flow: np.ndarray, rows: np.ndarray, cols: np.ndarray, reach: np.ndarray
 ) -> np.ndarray:
-    """Five points of each stroke, (n, 10): both ways from its spot, along the flow, within its colour."""
+    """Five points a stroke, (n, 10): both ways from its spot along the flow, within its colour."""
     size, colour = len(target), target[rows, cols]
     points = [(cols + 0.0, rows + 0.0)]
     for sign in (1, -1):

@@ -31,7 +31,7 @@ OVERSAMPLE = {
 
 
 def placed(figure: Figure, rng: np.random.Generator) -> Figure:
-    """The figure somewhere in the frame: a little smaller, shifted, turned, half of the time mirrored."""
+    """The figure somewhere in the frame: smaller, shifted, turned, half of the time mirrored."""
     scale = float(rng.uniform(0.78, 1.0))
     slack = 0.85 * (1.01 - scale)
     return place_figure(
@@ -45,6 +45,9 @@ def placed(figure: Figure, rng: np.random.Generator) -> Figure:
 
 
 def render(figure: Figure, domain: str, rng: np.random.Generator, size: int = 96) -> np.ndarray:
-    """A picture of the figure in one of the STYLES, (size, size, 3) uint8; the same `rng`, the same bytes."""
+    """A picture of the figure in one of the STYLES, (size, size, 3) uint8.
+
+    The same state of `rng` gives the same bytes.
+    """
     big = STYLES[domain](placed(figure, rng), rng, round(size * OVERSAMPLE[domain]))
     return np.asarray(to_image(big).resize((size, size), Image.Resampling.LANCZOS))

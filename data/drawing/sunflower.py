@@ -26,7 +26,7 @@ GOLDEN, LEMON, RUST = (0.97, 0.68, 0.14), (0.96, 0.90, 0.55), (0.75, 0.25, 0.15)
 
 
 def _head(rng: Rng, cx: float, cy: float, r: float, color: Color, disc: Color) -> list[Part]:
-    """Sunflower head, a little turned away: two rings of petals, a rim, a disc of spiralling seeds."""
+    """Flower head, a little turned away: two rings of petals, a rim, a disc of spiralling seeds."""
     n, turn = int(rng.integers(12, 18)), rng.uniform(0, 6)
     core, by, angle = r * rng.uniform(0.42, 0.52), rng.uniform(0.78, 1.0), rng.normal(0, 0.5)
     wide = 2.6 * r / n * rng.uniform(0.85, 1.1)

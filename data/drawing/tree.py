@@ -31,7 +31,7 @@ BLOSSOM = (PINK, (0.96, 0.80, 0.84), (0.93, 0.92, 0.88), (0.72, 0.52, 0.76))
 def _crown(
     rng: Rng, cx: float, cy: float, rx: float, ry: float, color: Color, apart: float
 ) -> list[Part]:
-    """Front foliage: three or four clusters, the lower ones in shadow, with a few loose leaves drawn on."""
+    """Front foliage: three or four clusters, the lower ones in shadow, and a few loose leaves."""
     parts, n = [], int(rng.integers(3, 5))
     angles = np.linspace(np.pi * 1.2, -np.pi * 0.2, n) + rng.normal(0, 0.15, n)
     spots = sorted(
@@ -90,7 +90,7 @@ def _fruit(rng: Rng, cy: float, rx: float, ry: float) -> Part:
 
 
 def tree(rng: Rng) -> Figure:
-    """Broad-leaved tree: stout forked trunk below a lumpy crown; sometimes autumn, blossom or fruit."""
+    """Broad-leaved tree: stout forked trunk, lumpy crown; sometimes in autumn, blossom or fruit."""
     rx, ry = SHAPES[rng.integers(len(SHAPES))]
     rx, ry = rx * rng.uniform(0.92, 1.05), ry * rng.uniform(0.92, 1.05)
     airy = rng.random() < 0.35  # clusters apart, branches seen between them

@@ -58,7 +58,7 @@ def _canopy(r: float, tall: float, low: float, n: int) -> tuple[Shape, Shape]:
 
 
 def umbrella(rng: Rng) -> Figure:
-    """Open umbrella: panelled dome with a scalloped hem, shaft, hooked handle; upright or leaning."""
+    """Open umbrella, upright or leaning: panelled dome with a scalloped hem, and a hooked shaft."""
     color = pick(rng, PAINTS)
     second = contrasting(rng, color) if rng.random() < 0.6 else dark(color, 0.2)
     n, r = int(rng.choice([4, 5, 6])), rng.uniform(0.72, 0.82)

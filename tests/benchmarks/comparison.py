@@ -1,7 +1,10 @@
-"""Every method on every request, held out, with what each needs and takes: `python tests/benchmarks/comparison.py`.
+"""Every method on every request, held out: what it forgets, keeps, needs and takes.
 
-Writes comparison.csv (mean and worst of `baselines.compare`, at strength 1, seed 0) to
-tests/benchmarks/results. The bundled CLIP; with --name, --model and --images another one.
+    python tests/benchmarks/comparison.py
+    python tests/benchmarks/comparison.py --name pacs --model DIR --images DIR    another CLIP
+
+Writes the mean and the worst of `baselines.comparison.compare`, at strength 1 with seed 0, to
+tests/benchmarks/results/comparison.csv. The rows of other data sets stay as they are.
 """
 
 from __future__ import annotations
@@ -24,11 +27,15 @@ PATH = Path(__file__).parent / "results" / "comparison.csv"
 @click.option("--images", default="bundled")
 def main(name: str, model: str, images: str) -> None:
     s = prepare(SurveyConfig(model=model, images=images), progress=True)
-    frames = [compare(s, all_requests(s.prototypes.grid, kind)) for kind in PARADIGMS]
-    table = comparison_table(pd.concat(frames, ignore_index=True)).reset_index()
+    grid = s.prototypes.grid
+    frames = [compare(s, all_requests(grid, kind)) for kind in PARADIGMS]
+    rows = pd.concat(frames, ignore_index=True)
+    table = comparison_table(rows).reset_index()
     table.insert(0, "data", name)
+
     old = pd.read_csv(PATH) if PATH.is_file() else table[:0]
-    pd.concat([old[old["data"] != name], table]).round(4).to_csv(PATH, index=False)
+    others = old[old["data"] != name]
+    pd.concat([others, table]).round(4).to_csv(PATH, index=False)
 
 
 if __name__ == "__main__":

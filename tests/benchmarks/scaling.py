@@ -1,4 +1,6 @@
-"""Time and memory of `fit_edit` by the number of forgotten classes: `python tests/benchmarks/scaling.py`.
+"""Time and memory of `fit_edit` by the number of forgotten classes.
+
+    python tests/benchmarks/scaling.py
 
 The size of a ViT-B/32 head: 1,001 classes x 4 domains x 4 prototypes, D = 768, d = 512, random
 numbers. Beside each time the bare linear algebra that the formula cannot do without, in the same
@@ -17,12 +19,16 @@ from pathlib import Path
 import pandas as pd
 import torch
 from test_speed import random_prototypes
+from torch.profiler import ProfilerActivity, profile
 
 from clip_unlearn import ForgetRequest, Prototypes, fit_edit
 from clip_unlearn.measure.evaluate import one_thread
 
-CLASSES, DOMAINS, PER_CELL, D, WIDTH, ROUNDS = 1001, 4, 4, 768, 512, 3
+PATH = Path(__file__).parent / "results" / "scaling.csv"
+CLASSES, DOMAINS, PER_CELL, D, WIDTH = 1001, 4, 4, 768, 512
+ROUNDS = 3
 COUNTS = (1, 10, 100, 300, 1000)
+METHODS = ("null-space", "retain-aware", "calibrated")
 
 
 def fit(p: Prototypes, request: ForgetRequest, method: str) -> None:
@@ -33,20 +39,19 @@ def fit(p: Prototypes, request: ForgetRequest, method: str) -> None:
 def bare(p: Prototypes, mask: torch.Tensor, method: str) -> None:
     """The linear algebra of a method and nothing else."""
     if method == "null-space":
-        rows = torch.cat([p.text[mask], (p.visual[mask].flatten(0, 1) @ p.W)])
+        pictures = p.visual[mask].flatten(0, 1) @ p.W
+        rows = torch.cat([p.text[mask], pictures])
         torch.linalg.svd(rows, full_matrices=False)
-        return
-    if method == "retain-aware":
+    elif method == "retain-aware":
         X = p.visual.flatten(0, 2)
-        torch.linalg.solve(
-            X.T @ X + torch.eye(D), torch.randn(D, min(int(mask.any(1).sum()), WIDTH))
-        )
-        return
-    text, _ = p.text, p.visual @ p.W
-    S = text.mean(1).double()
-    torch.linalg.solve(
-        S.T @ S + torch.eye(WIDTH), torch.randn(WIDTH, len(text), dtype=torch.float64)
-    )
+        forgotten = int(mask.any(1).sum())
+        right_hand = torch.randn(D, min(forgotten, WIDTH))
+        torch.linalg.solve(X.T @ X + torch.eye(D), right_hand)
+    else:
+        text, _ = p.text, p.visual @ p.W
+        S = text.mean(1).double()
+        right_hand = torch.randn(WIDTH, len(text), dtype=torch.float64)
+        torch.linalg.solve(S.T @ S + torch.eye(WIDTH), right_hand)
 
 
 def seconds(work: Callable[..., None], *args: object) -> float:
@@ -58,9 +63,7 @@ def seconds(work: Callable[..., None], *args: object) -> float:
 
 def peak_of(work: Callable[..., None], *args: object) -> float:
     """MB that tensors take at their highest, by torch's profiler."""
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as run:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
         work(*args)
     live = peak = 0
     for event in sorted(run.events(), key=lambda e: e.time_range.start):
@@ -69,28 +72,35 @@ def peak_of(work: Callable[..., None], *args: object) -> float:
     return peak / 1e6
 
 
+def row_of(p: Prototypes, request: ForgetRequest, method: str) -> dict[str, float]:
+    """Seconds of ours and of the bare algebra, measured in turn, and the peak of ours."""
+    mask = request.mask(p.grid)
+    ours, least = [], []
+    for _ in range(ROUNDS):
+        ours.append(seconds(fit, p, request, method))
+        least.append(seconds(bare, p, mask, method))
+    middle, middle_bare = statistics.median(ours), statistics.median(least)
+    return {
+        "seconds": round(middle, 3),
+        "bare seconds": round(middle_bare, 3),
+        "ratio": round(middle / middle_bare, 2),
+        "peak MB": round(peak_of(fit, p, request, method)),
+    }
+
+
 @one_thread()
 def main() -> None:
-    p, rows = random_prototypes(CLASSES, DOMAINS, PER_CELL, D, WIDTH), []
-    everything = {n: p.grid.classes[:n] for n in COUNTS}
+    p = random_prototypes(CLASSES, DOMAINS, PER_CELL, D, WIDTH)
     kinds = {"everywhere": None, "in one domain": p.grid.domains[:1]}
-    for method in ("null-space", "retain-aware", "calibrated"):
+    rows = []
+    for method in METHODS:
         for kind, domains in kinds.items():
-            for n, classes in everything.items():
-                request = ForgetRequest(classes, domains)
-                mask = request.mask(p.grid)
-                times = [
-                    (seconds(fit, p, request, method), seconds(bare, p, mask, method))
-                    for _ in range(ROUNDS)
-                ]
-                ours, least = (statistics.median(t) for t in zip(*times, strict=True))
-                rows.append({
-                    "method": method, "forget": kind, "classes": n, "seconds": round(ours, 3),
-                    "bare seconds": round(least, 3), "ratio": round(ours / least, 2),
-                    "peak MB": round(peak_of(fit, p, request, method)),
-                })  # fmt: skip
+            for n in COUNTS:
+                request = ForgetRequest(p.grid.classes[:n], domains)
+                row = {"method": method, "forget": kind, "classes": n}
+                rows.append(row | row_of(p, request, method))
                 print(rows[-1], flush=True)
-    pd.DataFrame(rows).to_csv(Path(__file__).parent / "results" / "scaling.csv", index=False)
+    pd.DataFrame(rows).to_csv(PATH, index=False)
 
 
 if __name__ == "__main__":

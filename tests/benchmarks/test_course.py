@@ -1,4 +1,4 @@
-"""Seconds and memory of every notebook, run one after the other: the table in notebooks/INSTRUCTORS.md."""
+"""Seconds and memory of every notebook, one after the other: the table of INSTRUCTORS.md."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 @contextmanager
 def peak_memory() -> Iterator[list[int]]:
-    """Inside, the largest memory of all processes below this one, in bytes, looked at ten times a second."""
-    peak, done = [0], threading.Event()
+    """Inside, the most memory that all processes below this one take, in bytes.
+
+    It looks ten times a second.
+    """
+    peak = [0]
+    done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.1):

@@ -1,4 +1,4 @@
-"""What ViT-B/32 and ViT-L/14 cost, in seconds and memory, with random weights: `make benchmarks` prints it.
+"""What ViT-B/32 and ViT-L/14 cost in seconds and memory, with random weights: `make benchmarks`.
 
 Nothing here passes or fails on time.
 """

@@ -1,4 +1,7 @@
-"""How fast the parts are that a person waits for: `make benchmarks`. Nothing here passes or fails on time."""
+"""How fast the parts are that a person waits for: `make benchmarks`.
+
+Nothing here passes or fails on time.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +32,10 @@ def random_prototypes(classes: int, domains: int, m: int, D: int, d: int) -> Pro
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=rng)
 
-    grid = ConceptGrid(
-        tuple(f"class {i}" for i in range(classes)), tuple(f"domain {i}" for i in range(domains))
-    )
+    class_names = tuple(f"class {i}" for i in range(classes))
+    domain_names = tuple(f"domain {i}" for i in range(domains))
     return Prototypes(
-        grid,
+        ConceptGrid(class_names, domain_names),
         visual=random(classes, domains, m, D),
         reached=normalize(random(classes, domains, d), dim=-1),
         text_features=random(classes, domains, d),
@@ -62,7 +64,9 @@ def test_fit_edit_of_vit_b_32_size(benchmark, request_: ForgetRequest, method: s
 
 def test_one_strength_change_with_all_metrics(benchmark) -> None:
     """1,280 cached images and the unrelated ones: every group, test prompts and paraphrases."""
-    clip, images, others = load_clip("bundled"), bundled_images(), bundled_images(unrelated=True)
+    clip = load_clip("bundled")
+    images = bundled_images()
+    others = bundled_images(unrelated=True)
     grid = grid_of(images, BUNDLED_SYNONYMS)
     prototypes = synthesize_prototypes(clip, grid)
     edit = fit_edit(prototypes, ForgetRequest(("dog",), ("sketch",)))

@@ -1,4 +1,4 @@
-"""The notebooks in a real JupyterLab: every cell runs, and a hand on the slider changes picture and numbers."""
+"""The notebooks in a real JupyterLab: every cell runs, and the slider moves picture and numbers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ NOISE = (r"favicon",)
 CELLS = """() => {
     const panel = window.jupyterapp?.shell.currentWidget
     if (!panel?.content?.model) return null
-    const code = [...panel.content.model.cells].map((c, i) => [c, i]).filter(([c]) => c.type === "code")
+    const numbered = [...panel.content.model.cells].map((c, i) => [c, i])
+    const code = numbered.filter(([c]) => c.type === "code")
+    const shown = ([c, i]) => ({index: i, count: c.executionCount, outputs: c.outputs.toJSON()})
     return {
         idle: panel.sessionContext.session?.kernel?.status === "idle",
-        cells: code.map(([c, i]) => ({index: i, count: c.executionCount, outputs: c.outputs.toJSON()})),
+        cells: code.map(shown),
     }
 }"""
 SCROLL = "i => window.jupyterapp.shell.currentWidget.content.scrollToItem(i, 'start')"
@@ -36,8 +38,9 @@ PICTURE = """async img => {
 # The time from the release of a key or of the mouse to the new picture on the screen.
 STOPWATCH = """img => {
     window.released = window.answered = null
+    const release = () => { window.released ??= performance.now() }
     for (const end of ["keyup", "pointerup", "mouseup"])
-        document.addEventListener(end, () => { window.released ??= performance.now() }, {capture: true, once: true})
+        document.addEventListener(end, release, {capture: true, once: true})
     const drawn = () => requestAnimationFrame(() => { window.answered = performance.now() })
     img.addEventListener("load", drawn, {once: true})
 }"""
@@ -50,7 +53,7 @@ class Notebook:
         self.page, self.name = page, name
 
     def run_all(self, seconds: float = 120) -> list[dict]:
-        """Click Run > Run All Cells, wait until each cell has a number; returns the cells with their outputs."""
+        """Click Run > Run All Cells and wait until each cell has a number; returns the cells."""
         self.page.wait_for_function(
             f"() => {{ const s = ({CELLS})(); return s && s.idle }}", timeout=60_000
         )
@@ -146,9 +149,14 @@ class Panel:
 
 @pytest.fixture
 def notebook(name: str, lab, browser) -> Iterator[Notebook]:
-    """A notebook, open; afterwards the console must be clean and nothing may have been asked of other machines."""
+    """An open notebook.
+
+    Afterwards the console must be clean, and no other machine may have been asked for anything.
+    """
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    page, complaints, abroad = context.new_page(), [], []
+    page = context.new_page()
+    complaints: list[str] = []
+    abroad: list[str] = []
     page.on(
         "console",
         lambda m: (
@@ -184,6 +192,5 @@ def test_every_cell_runs_and_the_slider_answers(notebook: Notebook) -> None:
     milliseconds = [panel.answer(panel.step) for _ in range(3)]
     milliseconds.append(panel.answer(panel.drag))
     notebook.shot("moved")
-    print(
-        f"\n{notebook.name}: key, key, key, mouse answered in {', '.join(f'{m:.0f}' for m in milliseconds)} ms"
-    )
+    times = ", ".join(f"{m:.0f}" for m in milliseconds)
+    print(f"\n{notebook.name}: key, key, key, mouse answered in {times} ms")

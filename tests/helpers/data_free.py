@@ -1,4 +1,4 @@
-"""What no function on the way from a request to an edit may take: images and labels, by name and by type."""
+"""What no function between a request and its edit may take: images, labels and the like."""
 
 from __future__ import annotations
 
@@ -10,19 +10,8 @@ from torch.utils.data import DataLoader
 
 from clip_unlearn.images import datasets
 
-FORBIDDEN_NAMES = {
-    "images",
-    "image",
-    "labels",
-    "label",
-    "pixels",
-    "paths",
-    "path",
-    "dataset",
-    "task",
-    "root",
-    "loader",
-}
+FORBIDDEN_NAMES = {"images", "image", "labels", "label", "pixels", "paths", "path"}
+FORBIDDEN_NAMES |= {"dataset", "task", "root", "loader"}
 FORBIDDEN_TYPES = (
     datasets.ImageSet,
     datasets.Features,
@@ -33,4 +22,5 @@ FORBIDDEN_TYPES = (
 
 
 def types_in(hint: object) -> list[object]:
+    """A type hint and every type inside it."""
     return [hint, *(t for part in typing.get_args(hint) for t in types_in(part))]

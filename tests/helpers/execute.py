@@ -1,4 +1,4 @@
-"""Running notebooks as a reader of the manual would: `papermill` in a process of its own, offline, two at a time."""
+"""Run notebooks as a reader of the manual would: `papermill` in its own process, offline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ import pytest
 OFFLINE = """
 import socket as _socket
 def _refused(self, address, _connect=_socket.socket.connect):
-    if self.family in (_socket.AF_INET, _socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+    internet = self.family in (_socket.AF_INET, _socket.AF_INET6)
+    if internet and address[0] not in ("127.0.0.1", "::1", "localhost"):
         raise AssertionError(f"a notebook connects to {address}")
     return _connect(self, address)
 _socket.socket.connect = _refused
@@ -37,7 +38,10 @@ def offline_profile(home: Path) -> Path:
 def execute(
     notebook: Path, folder: Path, ipython: Path, parameters: Mapping[str, object] | None = None
 ) -> subprocess.CompletedProcess:
-    """Run papermill on a notebook in `folder`, from `folder`; the executed copy is <name>.executed.ipynb there."""
+    """Run papermill on a notebook in `folder`, with `folder` as working directory.
+
+    The executed copy is <name>.executed.ipynb beside it.
+    """
     (folder / "parameters.yaml").write_text(json.dumps(dict(parameters or {})))
     command = [sys.executable, "-m", "papermill", str(notebook), f"{notebook.stem}.executed.ipynb"]
     command += ["-k", "python3", "--cwd", str(folder), "-f", "parameters.yaml"]
@@ -57,7 +61,7 @@ def execute(
 def two_at_a_time(
     names: Iterable[str], run: Callable[[str], object]
 ) -> Iterator[dict[str, Future]]:
-    """Start `run(name)` for every name; a kernel's imports keep one core busy, so a pair takes little longer."""
+    """Start `run(name)` for every name, two at a time: much of it is waiting for one core."""
     with ThreadPoolExecutor(2) as pool:
         yield {name: pool.submit(run, name) for name in names}
         pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""open_clip's own configurations at reduced size: the same kinds of tower, a layer deep and a few channels wide."""
+"""open_clip's own configurations at reduced size: the same kinds of tower, one layer deep."""
 
 from __future__ import annotations
 
@@ -34,11 +34,15 @@ TIMM: dict[str, dict] = {
     "convnext_base": CONVNEXT,
     "convnext_large_d": CONVNEXT,
     "swin_base_patch4_window7_224": {
-        "img_size": 32, "window_size": 4, "embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 2),
+        "img_size": 32,
+        "window_size": 4,
+        "embed_dim": 16,
+        "depths": (1, 1, 1, 1),
+        "num_heads": (1, 2, 2, 2),
     },
     "vit_medium_patch16_gap_256": VIT,
     "vit_relpos_medium_patch16_cls_224": VIT,
-}  # fmt: skip
+}
 SUPPORTED = (
     "ViT-B-32",
     "ViT-B-32-quickgelu",
@@ -65,7 +69,7 @@ SUPPORTED = (
 
 
 def reduced_config(name: str) -> dict:
-    """The model_cfg of an open_clip configuration, shrunk; what says which kind of tower it is stays as it is."""
+    """The model_cfg of an open_clip configuration, shrunk; the kind of its towers stays."""
     config = copy.deepcopy(open_clip.get_model_config(name))
     config["embed_dim"] = WIDTH if config["vision_cfg"].get("timm_proj") == "none" else EMBED
     vision, text = config["vision_cfg"], config["text_cfg"]
@@ -113,7 +117,7 @@ def small_timm(name: str) -> Iterator[None]:
 
 
 def _randomise(key: str, tensor: torch.Tensor) -> None:
-    """Weights that carry a signal through: the usual initialisations are so small that all inputs come out alike."""
+    """Give weights a size that carries a signal: with the usual one all inputs come out alike."""
     if key.endswith((".gamma", ".ls1", ".ls2")):
         tensor.fill_(1.0)
     elif tensor.ndim == 1:
@@ -123,23 +127,22 @@ def _randomise(key: str, tensor: torch.Tensor) -> None:
 
 
 def build(name: str, seed: int = 0, hf_model: Path | None = None) -> tuple[torch.nn.Module, dict]:
-    """A random model of a reduced configuration, with its model_cfg; norms and biases are not trivial.
+    """A random model of a reduced configuration, with its model_cfg.
 
-    `hf_model` is a folder with the configuration of a Hugging Face text tower, in place of one from
-    the hub.
+    Norms and biases are not trivial. `hf_model` is a folder with the configuration of a Hugging
+    Face text tower, in place of one from the hub.
     """
     config = reduced_config(name)
     if hf_model:
         config["text_cfg"] |= {"hf_model_name": str(hf_model), "hf_model_pretrained": False}
     arguments = copy.deepcopy(config)
     custom = arguments.pop("custom_text", False) or hf_model
-    kind = (
-        open_clip.CLIP
-        if not custom
-        else open_clip.CoCa
-        if "multimodal_cfg" in config
-        else open_clip.CustomTextCLIP
-    )
+    if not custom:
+        kind = open_clip.CLIP
+    elif "multimodal_cfg" in config:
+        kind = open_clip.CoCa
+    else:
+        kind = open_clip.CustomTextCLIP
     with torch.random.fork_rng(), small_timm(name):
         torch.manual_seed(seed)
         model = kind(**arguments).eval()

@@ -1,4 +1,4 @@
-"""Tiny things to test with: random CLIPs of every supported kind, small pictures, one request of each paradigm."""
+"""Tiny things to test with: random CLIPs of every kind, pictures, a request of each paradigm."""
 
 from __future__ import annotations
 
@@ -54,7 +54,10 @@ PAIRS = [
 
 
 def tiny_model(kind: str, seed: int = 0) -> tuple[torch.nn.Module, dict]:
-    """A random open_clip model of one kind with its model_cfg; prompts differ clearly, biases are not zero."""
+    """A random open_clip model of one kind, with its model_cfg.
+
+    Prompts differ clearly, and biases are not zero.
+    """
     cfg = {"embed_dim": 16, "text_cfg": dict(TEXT), **copy.deepcopy(CONFIGS[kind])}
     arguments = copy.deepcopy(cfg)
     build = open_clip.CustomTextCLIP if arguments.pop("custom_text", False) else open_clip.CLIP

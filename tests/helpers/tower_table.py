@@ -1,4 +1,6 @@
-"""Every configuration of open_clip: where its projections live. `python tests/tower_table.py` prints Markdown.
+"""Where every configuration of open_clip keeps its projections, as a Markdown table.
+
+    python tests/helpers/tower_table.py
 
 Towers are built at full size on the meta device: no weights, no memory, no network.
 """
@@ -21,7 +23,7 @@ from clip_unlearn.models.towers import Head, add_projections, image_head, text_h
 def place(
     find: Callable[[object], Head], model: SimpleNamespace, tower: torch.nn.Module, prefix: str
 ) -> str:
-    """The head's name in the state dict, its size, and whether it has a bias; or why there is none."""
+    """The head's name in the state dict, its size, and its bias if any; or why there is no head."""
     try:
         head = find(model)
     except ModelError as error:
@@ -72,8 +74,7 @@ if __name__ == "__main__":
     rows = defaultdict(list)
     for name in open_clip.list_models():
         rows[row(name)].append(name)
-    print(
-        "| configurations | image tower | image projection, D × d | text projection |\n|---|---|---|---|"
-    )
+    print("| configurations | image tower | image projection, D × d | text projection |")
+    print("|---|---|---|---|")
     for (kind, image, text), names in sorted(rows.items()):
         print(f"| {', '.join(names)} | {kind} | {image} | {text} |")

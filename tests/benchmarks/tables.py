@@ -1,0 +1,255 @@
+"""Write the tables of README.md and tests/benchmarks/README.md from the CSVs in results.
+
+    python tests/benchmarks/tables.py
+
+A document holds a table between two comments, `<!-- table: NAME -->` and `<!-- end of table -->`;
+TABLES says how each NAME is made. Only what lies between them is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from clip_unlearn.audit.requests import audit_summary
+from clip_unlearn.measure.survey import summary
+from clip_unlearn.models.markdown import markdown_table
+
+RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = (ROOT / "README.md", ROOT / "tests" / "benchmarks" / "README.md")
+BLOCK = re.compile(r"(<!-- table: ([\w -]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+# Words for the names in the CSVs.
+REQUESTS = {"global": "classes", "domain-specific": "cells", "whole-domain": "domains"}
+SETS = {"pacs": "PACS", "bundled": "bundled"}
+OTHERS = (
+    "null-space",
+    "null-space-text",
+    "null-space-visual",
+    "retain-aware",
+    "refined",
+    "oblique",
+)
+GROUPS = ("retained", "same_class", "same_domain", "unrelated")
+SEES = {
+    "nothing": "nothing",
+    "text": "text",
+    "text + synthesised pictures": "text, pictures",
+    "real images and labels": "**data**",
+}
+
+
+def read(name: str) -> pd.DataFrame:
+    return pd.read_csv(RESULTS / f"{name}.csv")
+
+
+# ---- numbers
+
+
+def accuracy(row: pd.Series, column: str) -> str:
+    """Mean and worst of an accuracy: 0.015 (0.25)."""
+    return f"{row[column]:.3f} ({row[f'{column} worst']:.2f})"
+
+
+def change(row: pd.Series, column: str) -> str:
+    """Mean and worst of a change in points: -0.4 (-3.5); nothing for a group that is not there."""
+    if pd.isna(row.get(column)):
+        return ""
+    return f"{signed(row[column])} ({signed(row[f'{column} worst'])})"
+
+
+def signed(points: float) -> str:
+    """One decimal and the sign; a zero has none."""
+    text = f"{points:+.1f}"
+    return "0.0" if float(text) == 0 else text
+
+
+def spoken(name: str) -> str:
+    return name.replace("_", " ")
+
+
+# ---- surveys
+
+
+def surveyed(*names: str) -> list[pd.Series]:
+    """One row for each survey and kind of request: its means and worsts, and its kind in words."""
+    rows = []
+    for name in names:
+        frame = read(name)
+        for kind, words in REQUESTS.items():
+            row = pd.Series(summary(frame[frame["paradigm"] == kind]))
+            row["requests"] = f"{row['requests']} {words}"
+            row["kind"] = kind
+            rows.append(row)
+    return rows
+
+
+def survey_table(*names: str) -> str:
+    """Every kind of request of some surveys, with every column."""
+    header = ["requests", "edit", "before", "forget", "paraphrased", *map(spoken, GROUPS)]
+    rows = []
+    for row in surveyed(*names):
+        cells = [row["requests"], row["method"], f"{row['before']:.3f}"]
+        cells += [accuracy(row, "forget"), accuracy(row, "paraphrase")]
+        cells += [change(row, group) for group in GROUPS]
+        rows.append(cells)
+    return markdown_table(header, rows, texts=2)
+
+
+def in_short() -> str:
+    """The table of README.md: the default edit, and for cells the projector of the paper."""
+    header = ["images", "forgotten", "edit", "accuracy before", "after"]
+    header += ["all that stays", "same class elsewhere"]
+    rows = []
+    for images, name in (("drawn", "bundled"), ("real", "pacs")):
+        projector = surveyed(f"survey_{name}_null-space")
+        of_cells = [row for row in projector if row["kind"] == "domain-specific"]
+        for row in (*surveyed(f"survey_{name}"), *of_cells):
+            cells = [images, row["requests"], row["method"], f"{row['before']:.3f}"]
+            cells += [accuracy(row, "forget"), change(row, "retained"), change(row, "same_class")]
+            rows.append(cells)
+    return markdown_table(header, rows, texts=3)
+
+
+def methods() -> str:
+    """The survey of every other method."""
+    return survey_table(*(f"survey_bundled_{method}" for method in OTHERS))
+
+
+# ---- both data sets beside each other
+
+
+def beside(frame: pd.DataFrame, key: Sequence[str], columns: Sequence[str]) -> str:
+    """A row for each key, with the columns of PACS and then those of the bundled set."""
+    header = list(key)
+    measured = {}
+    for data, name in SETS.items():
+        of_set = frame[frame["data"] == data]
+        measured[data] = [c for c in columns if of_set[c].notna().any()]
+        header += [f"{name}: {spoken(c)}" for c in measured[data]]
+
+    rows = []
+    for values, both in frame.groupby(list(key), sort=False):
+        cells = list(values)
+        for data in SETS:
+            row = both[both["data"] == data].iloc[0]
+            for column in measured[data]:
+                number = accuracy if column == "forget" else change
+                cells.append(number(row, column))
+        rows.append(cells)
+    return markdown_table(header, rows, texts=len(key))
+
+
+def comparison(kind: str) -> str:
+    """Every method on one kind of request, those that see least first."""
+    frame = read("comparison")
+    frame = frame[frame["paradigm"] == kind].assign(sees=frame["sees"].map(SEES))
+    return beside(frame, ["method", "sees"], ["forget", "retained", "same_class", "unrelated"])
+
+
+def ablation(kind: str) -> str:
+    """Every idea of the default edit on one kind of request."""
+    frame = read("ablation")
+    frame = frame[frame["requests"] == kind]
+    return beside(frame, ["idea"], ["forget", "retained", "same_class", "unrelated"])
+
+
+# ---- single tables
+
+
+def audits() -> str:
+    """What every attack finds before and after, mean (worst), for each kind of request."""
+    summaries = [audit_summary(read(f"audit_{kind}")).assign(kind=kind) for kind in REQUESTS]
+    frame = pd.concat(summaries)
+    frame = frame[(frame["requests"] > 0) & ~frame["check"].str.startswith("regained")]
+
+    rows = []
+    for check, of_check in frame.groupby("check", sort=False):
+        for where, of_group in of_check.groupby("where", sort=False):
+            by_kind = of_group.set_index("kind")
+            cells = [f"{check}, {spoken(where)}"]
+            for kind in REQUESTS:
+                cells.append(before_and_after(by_kind.loc[kind]) if kind in by_kind.index else "")
+            rows.append(cells)
+    return markdown_table(["attack, on what", "16 classes", "64 cells", "4 domains"], rows)
+
+
+def before_and_after(row: pd.Series) -> str:
+    """Mean before and after, and the worst: 0.994 -> 0.015 (0.25)."""
+    return f"{row['before']:.3f} -> {row['after']:.3f} ({row['worst']:.2f})"
+
+
+def complete() -> str:
+    """Whether taking out more directions makes forgetting complete."""
+    frame = read("complete")
+    rows = []
+    for directions, *numbers in frame.itertuples(index=False):
+        rows.append([f"{directions:.0f}", *(f"{number:.3f}" for number in numbers)])
+    return markdown_table(list(frame), rows, texts=0)
+
+
+def likeness() -> str:
+    """Cosine of each part of the prototypes to the same part of real images, and relative size."""
+    frame = read("prototypes")
+    frame = frame[frame["variant"] == "as it is"]
+    parts = ["mean", "class", "domain", "interaction"]
+    rows = []
+    for _, row in frame.iterrows():
+        cells = [SETS[row["data"]], row["space"], row["prototypes"]]
+        cells += [f"{row[part]:.2f} (x {row[f'{part} size']:.2f})" for part in parts]
+        rows.append(cells)
+    return markdown_table(["images", "space", "prototypes", *parts], rows, texts=3)
+
+
+def scaling() -> str:
+    """Seconds of `fit_edit` by the number of classes, beside the bare linear algebra."""
+    frame = read("scaling")
+    counts = sorted(set(frame["classes"]))
+    header = ["method", "forgotten", *(f"{n:,}" for n in counts), "of bare", "most memory"]
+    rows = []
+    for (method, where), part in frame.groupby(["method", "forget"], sort=False):
+        seconds = part.set_index("classes")["seconds"]
+        ratio = part["ratio"]
+        cells = [method, where, *(f"{seconds[n]:.2f} s" for n in counts)]
+        cells += [f"{ratio.min():.1f} to {ratio.max():.1f} x", f"{part['peak MB'].max()} MB"]
+        rows.append(cells)
+    return markdown_table(header, rows, texts=2)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "results in short": in_short,
+    "survey bundled": lambda: survey_table("survey_bundled"),
+    "survey pacs": lambda: survey_table("survey_pacs", "survey_pacs_null-space"),
+    "methods": methods,
+    "comparison classes": lambda: comparison("global"),
+    "comparison cells": lambda: comparison("domain-specific"),
+    "comparison domains": lambda: comparison("whole-domain"),
+    "ablation cells": lambda: ablation("domain-specific"),
+    "ablation classes": lambda: ablation("global"),
+    "ablation domains": lambda: ablation("whole-domain"),
+    "audits": audits,
+    "complete": complete,
+    "prototypes": likeness,
+    "scaling": scaling,
+}
+
+
+def renewed(document: str) -> str:
+    """The document with every table as the CSVs have it now."""
+    return BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]]()}\n{block[3]}", document)
+
+
+def main() -> None:
+    for path in DOCUMENTS:
+        before = path.read_text(encoding="utf-8")
+        after = renewed(before)
+        path.write_text(after, encoding="utf-8")
+        print(f"{path.relative_to(ROOT)}: {'written' if after != before else 'current'}")
+
+
+if __name__ == "__main__":
+    main()
