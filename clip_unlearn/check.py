@@ -1,8 +1,8 @@
-"""Is this machine ready for the notebooks? `python -m clip_unlearn.check`; --prefetch fetches a CLIP beforehand.
+"""Is this machine ready for the notebooks? Run `python -m clip_unlearn.check`.
 
-Only the standard library is imported up here, and whatever a check raises is its finding: in a
-checkout, `python clip_unlearn/check.py` says what to mend even where the package cannot be
-imported.
+Only the standard library is imported up here, and whatever a check raises is its finding. So in a
+checkout, `python clip_unlearn/check.py` says what to fix even if the package cannot be imported.
+With `--prefetch MODEL[:TAG]` it fetches a CLIP and checks nothing.
 """
 
 from __future__ import annotations
@@ -19,92 +19,149 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
-from unittest import mock
+from typing import TYPE_CHECKING
 
-PIP, RESTORE = (
-    "python -m pip install",
-    "git restore data, and remove what git does not know; or install again",
-)
-GB, PROBE_SECONDS, LOCAL = (
-    1e9,
-    4.0,
-    ("127.", "::1", "localhost", "0.0.0.0", "/"),
-)  # "/": a socket file
-Finding = tuple  # ok, detail, and a mend where the usual one of the check does not fit
+if TYPE_CHECKING:
+    from packaging.markers import Marker
+
+PIP = "python -m pip install"
+RESTORE = "git restore data, and remove what git does not know; or install again"
+GB = 1e9
+LOCAL = ("127.", "::1", "localhost", "0.0.0.0", "/")  # "/": a socket file
+SHIPPED = ("four_domains", "bundled_clip", "prototypes")
+MARKS = {True: "[OK]", False: "[FAIL]", None: "[--]"}
+
+# ok, detail, and what to do if that is not what the check usually says.
+Finding = tuple[bool | None, str] | tuple[bool | None, str, str]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding: ok is True, False, or None where something optional is missing; `mend` is then what to do."""
+    """One check and what it found."""
 
     name: str
+
     ok: bool | None
+    """None if something optional is missing."""
+
     detail: str
+    """What is there, or what is wrong."""
+
     mend: str = ""
+    """What to do, unless it is ok."""
+
     optional: bool = False
+    """Whether the course can do without it."""
+
+
+# ---- Python and its packages
 
 
 def _python() -> Finding:
-    found, needed = platform.python_version(), metadata.metadata("clip_unlearn")["Requires-Python"]
-    fits = (
-        import_module("packaging.specifiers").SpecifierSet(needed).contains(found, prereleases=True)
-    )
-    return fits, f"{found} at {sys.executable} (needs {needed})"
+    from packaging.specifiers import SpecifierSet
+
+    version = platform.python_version()
+    needed = metadata.metadata("clip_unlearn")["Requires-Python"]
+    fits = SpecifierSet(needed).contains(version, prereleases=True)
+    return fits, f"{version} at {sys.executable} (needs {needed})"
 
 
 def _installed(distribution: str, extra: str = "", only: str = "") -> Finding:
-    """What a distribution requires here, or what its extra adds; the mend names what is missing or too old."""
+    """Whether all that a distribution requires is here; with `extra`, all that the extra adds.
+
+    `only` leaves out requirements without this word in their names. What to do names whatever is
+    missing or of a wrong version.
+    """
     from packaging.requirements import Requirement
 
-    found, wrong = [], []
-    for r in map(Requirement, metadata.requires(distribution) or ()):
-        plain = r.marker is None or r.marker.evaluate({"extra": ""})
-        if (
-            plain == bool(extra)
-            or not (plain or r.marker.evaluate({"extra": extra}))
-            or only not in r.name
-        ):
+    right = []
+    wrong = []
+    to_install = []
+    for line in metadata.requires(distribution) or ():
+        requirement = Requirement(line)
+        if only not in requirement.name or not _applies(requirement.marker, extra):
             continue
-        version = next((d.version for d in metadata.distributions(name=r.name)), "")
-        fits = version and r.specifier.contains(version, prereleases=True)
-        (found if fits else wrong).append((r, f"{r.name} {version or 'is not installed'}"))
-    mend = " ".join(f'"{r.name}{r.specifier}"' for r, _ in wrong)
-    return not wrong, ", ".join(text for _, text in wrong or found), f"{PIP} {mend}"
+        version = _version(requirement.name)
+        shown = f"{requirement.name} {version or 'is not installed'}"
+        if version and requirement.specifier.contains(version, prereleases=True):
+            right.append(shown)
+        else:
+            wrong.append(shown)
+            to_install.append(f'"{requirement.name}{requirement.specifier}"')
+    return not wrong, ", ".join(wrong or right), f"{PIP} {' '.join(to_install)}"
+
+
+def _applies(marker: Marker | None, extra: str) -> bool:
+    """Whether a requirement holds here; with `extra`, whether the extra alone makes it hold."""
+    always = marker is None or marker.evaluate({"extra": ""})
+    if not extra:
+        return always
+    return not always and marker.evaluate({"extra": extra})
+
+
+def _version(distribution: str) -> str:
+    """The version that is installed, or ""."""
+    for installed in metadata.distributions(name=distribution):
+        return installed.version
+    return ""
+
+
+def _packages() -> Finding:
+    return _installed("clip_unlearn")
+
+
+def _test_tools() -> Finding:
+    return _installed("clip_unlearn", "test")
 
 
 def _torchvision() -> Finding:
-    torch, torchvision = import_module("torch"), import_module("torchvision")
-    # Compiled: it is missing where the two do not fit together.
-    kept = torchvision.ops.nms(torch.tensor([[0.0, 0, 2, 2]] * 2), torch.tensor([0.5, 0.9]), 0.5)
-    return kept.tolist() == [1], f"torch {torch.__version__}, torchvision {torchvision.__version__}"
+    import torch
+    import torchvision
+
+    # An operator in C++: it is missing if the two do not fit together.
+    boxes = torch.tensor([[0.0, 0, 2, 2], [0.0, 0, 2, 2]])
+    scores = torch.tensor([0.5, 0.9])
+    kept = torchvision.ops.nms(boxes, scores, 0.5)
+    fits = kept.tolist() == [1]
+    return fits, f"torch {torch.__version__}, torchvision {torchvision.__version__}"
+
+
+def _open_clip() -> Finding:
+    import open_clip
+
+    return True, open_clip.__version__
+
+
+# ---- what the course brings along
 
 
 def _shipped_files() -> Finding:
-    root = import_module("clip_unlearn.core.cache").bundled("bundled_clip").parent
-    if not (root / "CHECKSUMS.txt").is_file():
+    from clip_unlearn.core.cache import bundled
+
+    root = bundled("bundled_clip").parent
+    checksums = root / "CHECKSUMS.txt"
+    if not checksums.is_file():
         return None, "not compared: CHECKSUMS.txt comes with a checkout only", "nothing to do"
-    listed = dict(
-        reversed(line.split("  ", 1)) for line in (root / "CHECKSUMS.txt").read_text().splitlines()
-    )
-    files = [
-        p
-        for folder in ("four_domains", "bundled_clip", "prototypes")
-        for p in (root / folder).rglob("[!.]*")
-    ]
-    found = {
-        p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
-        for p in files
-        if p.is_file()
-    }
-    wrong = sorted(name for name in listed | found if listed.get(name) != found.get(name))
-    return (
-        not wrong,
-        f"changed, missing or unknown: {', '.join(wrong[:3])} ({len(wrong)})"
-        if wrong
-        else f"{len(found)} files",
-    )
+
+    expected = {}
+    for line in checksums.read_text().splitlines():
+        digest, name = line.split("  ", 1)
+        expected[name] = digest
+
+    actual = {}
+    for folder in SHIPPED:
+        for path in (root / folder).rglob("[!.]*"):
+            if path.is_file():
+                name = path.relative_to(root).as_posix()
+                actual[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    names = sorted(expected | actual)
+    wrong = [name for name in names if expected.get(name) != actual.get(name)]
+    if wrong:
+        return False, f"changed, missing or unknown: {', '.join(wrong[:3])} ({len(wrong)})"
+    return True, f"{len(actual)} files"
 
 
 def _bundled_clip() -> Finding:
@@ -113,71 +170,84 @@ def _bundled_clip() -> Finding:
     from clip_unlearn.measure.evaluate import Task, predict
     from clip_unlearn.models.clip import load_clip
 
-    clip, (images, grid), step = (
-        load_clip(device="cpu"),
-        open_inputs("bundled", 1),
-        slice(None, None, 5),
-    )
+    clip = load_clip(device="cpu")
+    images, grid = open_inputs("bundled", 1)
+    fifth = slice(None, None, 5)
     few = replace(
         images,
-        paths=images.paths[step],
-        class_of=images.class_of[step],
-        domain_of=images.domain_of[step],
+        paths=images.paths[fifth],
+        class_of=images.class_of[fifth],
+        domain_of=images.domain_of[fifth],
     )
+    features = encode(clip, few, progress=False, cache=False)
     prompts = tuple(clip.text_features(row) for row in grid.test_prompts())
-    task = Task(grid, encode(clip, few, progress=False, cache=False), prompts, ())
-    right = int(
-        (
-            predict(task, clip.heads["visual"].weight, clip.heads["text"].weight) == few.class_of
-        ).sum()
-    )
+    task = Task(grid, features, prompts, ())
+
+    heads = clip.heads
+    named = predict(task, heads["visual"].weight, heads["text"].weight)
+    right = int((named == few.class_of).sum())
     return right == len(few), f"names {right} of {len(few)} pictures"
 
 
 def _prototypes() -> Finding:
-    from clip_unlearn import load_clip
     from clip_unlearn.core import cache, prototypes
     from clip_unlearn.images.inputs import open_inputs
     from clip_unlearn.measure.setting import SurveyConfig
+    from clip_unlearn.models.clip import load_clip
 
-    config, (_, grid) = SurveyConfig(), open_inputs("bundled")
-    name = f"{prototypes.prototype_key(load_clip(device='cpu'), grid, config.per_cell, config.seed)}.safetensors"
-    places = cache.bundled("prototypes"), cache.cache_dir() / "prototypes"
-    found = [f"in {place}" for place in places if (place / name).is_file()]
-    return bool(found), f"{name} is {(found or ['not kept anywhere'])[0]}"
+    clip = load_clip(device="cpu")
+    _, grid = open_inputs("bundled")
+    usual = SurveyConfig()
+    key = prototypes.prototype_key(clip, grid, usual.per_cell, usual.seed)
+    name = f"{key}.safetensors"
+    for place in (cache.bundled("prototypes"), cache.cache_dir() / "prototypes"):
+        if (place / name).is_file():
+            return True, f"{name} is in {place}"
+    return False, f"{name} is not kept anywhere"
+
+
+# ---- Jupyter and the machine
 
 
 def _widgets() -> Finding:
-    version, (pair, what, _) = (
-        metadata.version("ipywidgets"),
-        _installed("ipywidgets", only="jupyterlab"),
-    )
-    manager = [
-        f
-        for f in metadata.files("jupyterlab_widgets") or ()
-        if f.match("jupyterlab-manager/package.json")
-    ]
-    here = "in" if any(Path(f.locate()).is_file() for f in manager) else "not in"
-    fits = int(version.split(".")[0]) >= 8 and pair and here == "in"
-    return fits, f"ipywidgets {version}, {what}, labextension {here} {sys.prefix}"
+    version = metadata.version("ipywidgets")
+    pair_fits, pair, _ = _installed("ipywidgets", only="jupyterlab")
+    files = metadata.files("jupyterlab_widgets") or ()
+    managers = [file for file in files if file.match("jupyterlab-manager/package.json")]
+    extended = any(Path(file.locate()).is_file() for file in managers)
+    new_enough = int(version.split(".")[0]) >= 8
+    where = f"{'in' if extended else 'not in'} {sys.prefix}"
+    detail = f"ipywidgets {version}, {pair}, labextension {where}"
+    return new_enough and pair_fits and extended, detail
 
 
 def _kernel() -> Finding:
-    manager = import_module("jupyter_client.manager").KernelManager(kernel_name="python3")
-    python, where, told = manager.format_kernel_cmd()[0], manager.kernel_spec.resource_dir, ""
-    who = "import os, sys; print(os.path.realpath(sys.prefix), sys.hexversion)"
-    with contextlib.suppress(OSError):  # the Python that it names may be gone
-        told = subprocess.run(
-            [python, "-c", who], capture_output=True, text=True, timeout=10, check=False
-        ).stdout
-    if told.strip() == f"{Path(sys.prefix).resolve()} {sys.hexversion}":
-        return True, f"{where} starts {python}"
-    mend = f"python -m ipykernel install --sys-prefix; where that does not help, remove {where}"
-    return False, f"{where} starts {python}, but this Python is {sys.executable}", mend
+    from jupyter_client.manager import KernelManager
+
+    manager = KernelManager(kernel_name="python3")
+    python = manager.format_kernel_cmd()[0]
+    spec = manager.kernel_spec.resource_dir
+
+    # Ask that Python which one it is; it may be gone.
+    question = "import os, sys; print(os.path.realpath(sys.prefix), sys.hexversion)"
+    command = [python, "-c", question]
+    answer = ""
+    with contextlib.suppress(OSError):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        answer = done.stdout.strip()
+
+    this_python = f"{Path(sys.prefix).resolve()} {sys.hexversion}"
+    if answer == this_python:
+        return True, f"{spec} starts {python}"
+    detail = f"{spec} starts {python}, but this Python is {sys.executable}"
+    mend = f"python -m ipykernel install --sys-prefix; where that does not help, remove {spec}"
+    return False, detail, mend
 
 
 def _cache() -> Finding:
-    folder = import_module("clip_unlearn.core.cache").cache_dir()
+    from clip_unlearn.core.cache import cache_dir
+
+    folder = cache_dir()
     folder.mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=folder).close()
     free = shutil.disk_usage(folder).free / GB
@@ -185,14 +255,16 @@ def _cache() -> Finding:
 
 
 def _memory() -> Finding:
-    from psutil import (
-        virtual_memory,
-    )  # comes with most of Jupyter; without it memory is not looked at
+    # It comes with most of Jupyter; without it this optional check fails, and no more.
+    from psutil import virtual_memory
 
-    return (free := virtual_memory().available / GB) >= 3, f"{free:.1f} GB free (3 are comfortable)"
+    free = virtual_memory().available / GB
+    return free >= 3, f"{free:.1f} GB free (3 are comfortable)"
 
 
-# Name, what looks, the usual mend, whether it is optional.
+# ---- all checks
+
+# Name, what looks, what to do in the usual case, whether it is optional.
 CHECKS: tuple[tuple[str, Callable[[], Finding], str, bool], ...] = (
     (
         "Python is new enough",
@@ -200,30 +272,15 @@ CHECKS: tuple[tuple[str, Callable[[], Finding], str, bool], ...] = (
         "make an environment with a newer Python, then pip install -e .",
         False,
     ),
-    (
-        "packages are installed",
-        lambda: _installed("clip_unlearn"),
-        f"{PIP} -e . in the checkout",
-        False,
-    ),
-    (
-        "test tools are installed",
-        lambda: _installed("clip_unlearn", "test"),
-        f'{PIP} -e ".[test]"',
-        True,
-    ),
+    ("packages are installed", _packages, f"{PIP} -e . in the checkout", False),
+    ("test tools are installed", _test_tools, f'{PIP} -e ".[test]"', True),
     (
         "torch and torchvision fit",
         _torchvision,
         f"{PIP} --force-reinstall torch torchvision, both in one go",
         False,
     ),
-    (
-        "open_clip imports",
-        lambda: (True, import_module("open_clip").__version__),
-        f"{PIP} open_clip_torch",
-        False,
-    ),
+    ("open_clip imports", _open_clip, f"{PIP} open_clip_torch", False),
     ("shipped files are intact", _shipped_files, RESTORE, False),
     ("bundled CLIP names what it sees", _bundled_clip, RESTORE, False),
     (
@@ -249,110 +306,151 @@ CHECKS: tuple[tuple[str, Callable[[], Finding], str, bool], ...] = (
 )
 
 
+def checks() -> list[Check]:
+    """Run every check, in the order in which to fix what fails.
+
+    Nothing reaches the network, and whatever tries to is a finding.
+    """
+    asked_for: list[str] = []
+    with _no_network(asked_for), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        done = [_look(*row) for row in CHECKS]
+
+    hosts = ", ".join(dict.fromkeys(asked_for)) or "nothing"
+    network = Check("no network is needed", not asked_for, f"asked for {hosts}")
+    if asked_for:
+        mend = "fix what failed above; HF_HUB_OFFLINE=1 keeps the hub from asking"
+        network = replace(network, mend=mend)
+    return [*done, network]
+
+
+def _look(name: str, look: Callable[[], Finding], mend: str, optional: bool) -> Check:
+    """Run one check; an optional one is never a failure."""
+    try:
+        ok, detail, *special_mend = look()
+    except Exception as error:
+        first_line = f"{type(error).__name__}: {error}".splitlines()[0]
+        ok, detail, special_mend = False, first_line, []
+    if ok:
+        return Check(name, True, detail, "", optional)
+    optional = optional or ok is None
+    mend = special_mend[0] if special_mend else mend
+    return Check(name, None if optional else False, detail, mend, optional)
+
+
 @contextlib.contextmanager
-def _no_network(tried: list[str]) -> Iterator[None]:
-    """Inside, looking up or connecting to another machine fails, and is listed in `tried`."""
+def _no_network(asked_for: list[str]) -> Iterator[None]:
+    """Inside, looking up or connecting to another machine fails, and is listed in `asked_for`."""
+    connect = socket.socket.connect
+    look_up = socket.getaddrinfo
 
-    def guard(real: Callable, place: int) -> Callable:
-        def guarded(*args, **kwargs):
-            target = (*args, *kwargs.values())[place]
-            host = target[0] if isinstance(target, tuple) else target
-            if not host or isinstance(host, bytes) or host.startswith(LOCAL):
-                return real(*args, **kwargs)
-            tried.append(host)
-            raise OSError(f"a check may not reach {host}")
+    def refuse(host: object) -> None:
+        if not isinstance(host, str) or not host or host.startswith(LOCAL):
+            return
+        asked_for.append(host)
+        raise OSError(f"a check may not reach {host}")
 
-        return guarded
+    def local_connect(self: socket.socket, address: object) -> None:
+        refuse(address[0] if isinstance(address, tuple) else address)
+        connect(self, address)
 
-    connect, look_up = guard(socket.socket.connect, 1), guard(socket.getaddrinfo, 0)
+    def local_look_up(host: object, *args: object, **kwargs: object) -> list:
+        refuse(host)
+        return look_up(host, *args, **kwargs)
+
     with (
-        mock.patch.object(socket.socket, "connect", connect),
-        mock.patch.object(socket, "getaddrinfo", look_up),
+        _replaced(socket.socket, "connect", local_connect),
+        _replaced(socket, "getaddrinfo", local_look_up),
     ):
         yield
 
 
-def _look(name: str, look: Callable[[], Finding], mend: str, optional: bool) -> Check:
+@contextlib.contextmanager
+def _replaced(owner: object, name: str, function: Callable) -> Iterator[None]:
+    """Inside, `owner.name` is `function`; afterwards it is what it was, its own or inherited."""
+    own = vars(owner).get(name)
+    setattr(owner, name, function)
     try:
-        ok, detail, *other = look()
-    except Exception as error:
-        ok, detail, other = False, f"{type(error).__name__}: {error}".splitlines()[0], []
-    optional = optional or ok is None
-    return Check(
-        name,
-        ok or (None if optional else False),
-        detail,
-        "" if ok else (other or [mend])[0],
-        optional,
-    )
+        yield
+    finally:
+        if own is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, own)
 
 
-def checks() -> list[Check]:
-    """Look at everything, in the order of mending; nothing reaches the network, and what tries to is a finding."""
-    tried: list[str] = []
-    with _no_network(tried), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = [_look(*row) for row in CHECKS]
-    asked = ", ".join(dict.fromkeys(tried)) or "nothing"
-    last = (
-        not tried,
-        f"asked for {asked}",
-        "mend what failed above; HF_HUB_OFFLINE=1 keeps the hub from asking",
-    )
-    return [*found, _look("no network is needed", lambda: last, "", False)]
+# ---- what people read
 
 
 def report(found: Sequence[Check], versions: bool = False) -> str:
-    """A line for each check, its mend below it, and a summary.
+    """A line for each check, what to do about it below, and a summary.
 
     Without versions it reads the same on every machine that is ready: details and what is optional
     are left out.
     """
-    shown = [c for c in found if versions or not c.optional]
-    lines, mark = [], {True: "OK", False: "FAIL", None: "--"}
-    for c in shown:
-        lines.append(
-            f"{f'[{mark[c.ok]}]':6} {c.name}" + (f": {c.detail}" if versions or not c.ok else "")
-        )
-        lines += [] if c.ok else [f"       {'optional' if c.optional else 'mend'}: {c.mend}"]
-    passed, failed = (sum(c.ok is wanted for c in shown) for wanted in (True, False))
-    summary = f"{failed} check{'s' * (failed > 1)} failed; mend them from the top."
-    return "\n".join([*lines, summary if failed else f"Ready: {passed} checks passed."])
+    shown = [check for check in found if versions or not check.optional]
+    lines = []
+    for check in shown:
+        line = f"{MARKS[check.ok]:6} {check.name}"
+        if versions or not check.ok:
+            line += f": {check.detail}"
+        lines.append(line)
+        if not check.ok:
+            label = "optional" if check.optional else "mend"
+            lines.append(f"       {label}: {check.mend}")
 
-
-def _reach(address: str) -> None:
-    import_module("clip_unlearn.models.hub").reach(address, PROBE_SECONDS)
+    failed = sum(check.ok is False for check in shown)
+    passed = sum(check.ok is True for check in shown)
+    if failed:
+        lines.append(f"{failed} check{'s' * (failed > 1)} failed; mend them from the top.")
+    else:
+        lines.append(f"Ready: {passed} checks passed.")
+    return "\n".join(lines)
 
 
 def prefetch(spec: str) -> None:
-    """Load MODEL[:TAG] once, so that open_clip keeps it. Raises ModelError, or ConnectionError without network."""
-    import open_clip
+    """Load MODEL[:TAG] once, so that the hub's cache keeps it.
 
-    name, tag = (spec, "") if spec.startswith("hf-hub:") else spec.partition(":")[::2]
-    if spec.startswith("hf-hub:") or open_clip.get_pretrained_cfg(name.replace("/", "-"), tag):
-        _reach(import_module("huggingface_hub.constants").ENDPOINT)
-    import_module("clip_unlearn.models.clip").load_clip(
-        name, tag or None, device="cpu"
-    )  # a wrong name is its to explain
+    Raises ModelError for a model that cannot be loaded, ConnectionError without network.
+    """
+    import open_clip
+    from huggingface_hub import constants
+
+    from clip_unlearn.models import clip, hub
+
+    if spec.startswith(hub.PREFIX):
+        name, tag = spec, ""
+        known = True
+    else:
+        name, _, tag = spec.partition(":")
+        known = bool(open_clip.get_pretrained_cfg(name.replace("/", "-"), tag))
+    if known:
+        hub.reach(constants.ENDPOINT)
+    clip.load_clip(name, tag or None, device="cpu")  # it also says what is wrong with a name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0: ready (or fetched); 1: something failed; 2: no such model."""
     parser = argparse.ArgumentParser(
-        prog="python -m clip_unlearn.check", description=__doc__.splitlines()[0]
+        prog="python -m clip_unlearn.check", description="Is this machine ready for the notebooks?"
     )
     parser.add_argument(
         "--prefetch", metavar="MODEL[:TAG]", help="download an open_clip model, and check nothing"
     )
-    if spec := parser.parse_args(arguments).prefetch:
+    spec = parser.parse_args(arguments).prefetch
+    if spec:
         try:
             prefetch(spec)
-        except (ConnectionError, ValueError) as error:  # an InputError is a ValueError
-            parser.exit(1 if isinstance(error, ConnectionError) else 2, f"{error}\n")
+        except ConnectionError as error:
+            parser.exit(1, f"{error}\n")
+        except ValueError as error:  # a ModelError is one
+            parser.exit(2, f"{error}\n")
         print(f"{spec} loads; with HF_HUB_OFFLINE=1 it does so without network from now on.")
         return 0
-    print(report(found := checks(), versions=True))
-    return int(any(c.ok is False for c in found))
+
+    found = checks()
+    print(report(found, versions=True))
+    return int(any(check.ok is False for check in found))
 
 
 if __name__ == "__main__":

@@ -1,103 +1,171 @@
-"""A CLIP loaded by open_clip, with its features before the final projection; what cannot be loaded is named."""
+"""A CLIP loaded by open_clip, with its features before the final projection.
+
+`load_clip` takes every kind of name and says what is wrong with one that it cannot load;
+`save_model` writes a model back as an open_clip folder.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from unittest import mock
 
 import open_clip
 import torch
-from torch import nn
+from open_clip.utils import to_2tuple
+from torch import Tensor, nn
 
 from ..core.cache import save_tensors
 from ..core.errors import ModelError, first_line
 from .hub import CONFIG, prepared
-from .sources import WEIGHTS, find_source
+from .sources import WEIGHTS, Source, find_source
 from .towers import Head, add_projections, check_head, image_head, text_head
 
 PRECISIONS = ("fp32", "fp16", "bf16")
+_PROMPTS_AT_ONCE = 512
+
+
+class _Fingerprint:
+    """The hash of a model, computed anew only after one of its tensors has changed.
+
+    torch counts the in-place changes of every tensor, so looking for a change reads no weight. The
+    counter misses a change through `.data` or through a NumPy array that shares the memory; nothing
+    here makes one.
+    """
+
+    def __init__(self) -> None:
+        self._state: list[tuple] = []
+        self._held: list[tuple] = []
+        self._digest = ""
+
+    def of(self, architecture: str, tensors: Mapping[str, Tensor]) -> str:
+        """The hash of an architecture and the tensors of a state dict by name."""
+        state = [(architecture,)]
+        state += [(name, *_version(tensor)) for name, tensor in tensors.items()]
+        if state != self._state:
+            self._digest = _hash(architecture, tensors)
+            self._state = state
+            # Held, so that nothing else gets the identity or the memory of one of these tensors.
+            self._held = [(tensor, tensor.untyped_storage()) for tensor in tensors.values()]
+        return self._digest
+
+
+def _version(tensor: Tensor) -> tuple[int, int, object]:
+    """The object, its memory, and the number of its in-place changes."""
+    # An inference tensor counts no changes; a new object is equal to nothing.
+    changes = object() if tensor.is_inference() else tensor._version
+    return id(tensor), tensor.data_ptr(), changes
+
+
+def _hash(architecture: str, tensors: Mapping[str, Tensor]) -> str:
+    """16 hexadecimal digits from an architecture and the bytes of all tensors, on any device."""
+    digest = hashlib.sha256(architecture.encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        values = tensors[name].detach().cpu().contiguous().flatten()
+        digest.update(values.view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A loaded CLIP: the open_clip model in eval mode, its tokenizer, preprocessing, and where it came from.
-
-    `origin` is what names the very weights: MODEL:TAG, an "hf-hub:" name, or "" for local files.
-    `edits` is what the edit.json of its folder says was done to it before.
-    """
+    """A loaded CLIP in eval mode, with all that belongs to it."""
 
     model: nn.Module
+    """The open_clip model."""
+
     preprocess: Callable
+    """Makes a picture into pixels (3, s, s) for `image_features`."""
+
     tokenizer: Callable
+    """Makes a list of prompts into tokens."""
+
     name: str
+    """Its name for people: that of its folder, or the one it was loaded by."""
+
     config: dict
+    """What its open_clip_config.json says: "model_cfg" and "preprocess_cfg"."""
+
     precision: str = "fp32"
+    """That of the weights: fp32, fp16 or bf16."""
+
     origin: str = ""
+    """What names these very weights: MODEL:TAG, an "hf-hub:" name, or "" for local files."""
+
     edits: tuple[dict, ...] = ()
+    """What was forgotten before, by the edit.json of its folder."""
+
+    _fingerprint: _Fingerprint = field(
+        default_factory=_Fingerprint, init=False, repr=False, compare=False
+    )
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return next(self.model.parameters()).device
+
+    @property
+    def image_size(self) -> int:
+        """The side s of the square images that the model takes, in pixels."""
+        return to_2tuple(self.model.visual.image_size)[0]
+
+    @property
+    def normalization(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of each colour, which `normalized` takes out."""
+        visual = self.model.visual
+        return list(visual.image_mean), list(visual.image_std)
 
     @property
     def heads(self) -> dict[str, Head]:
         """The two editable projections by tower: {"visual": Head, "text": Head}."""
         return {"visual": image_head(self.model), "text": text_head(self.model)}
 
-    @property
-    def image_size(self) -> int:
-        """Side of its square images, in pixels."""
-        size = self.model.visual.image_size
-        return size[0] if isinstance(size, (tuple, list)) else size
+    def normalized(self, pixels: Tensor) -> Tensor:
+        """(pixels - mean) / std, which `image_features` takes; differentiable.
 
-    @property
-    def normalization(self) -> tuple[list[float], list[float]]:
-        """Mean and deviation of each colour, which its preprocessing takes out."""
-        visual = self.model.visual
-        return list(visual.image_mean), list(visual.image_std)
-
-    def normalized(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels (n, 3, s, s) in [0, 1] as the image tower takes them; on the device of `pixels`."""
-        mean, std = (
-            torch.tensor(values, device=pixels.device)[:, None, None]
-            for values in self.normalization
-        )
+        `pixels` (n, 3, s, s) are in [0, 1], on any device; so is the result.
+        """
+        means, deviations = self.normalization
+        mean = torch.tensor(means, device=pixels.device)[:, None, None]  # (3, 1, 1)
+        std = torch.tensor(deviations, device=pixels.device)[:, None, None]  # (3, 1, 1)
         return (pixels - mean) / std
 
-    def image_features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """f (n, D[+1]), float32, of preprocessed pixels (n, 3, s, s), before the projection; differentiable."""
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """f (n, D[+1]) of normalized pixels (n, 3, s, s), before the projection.
+
+        float32, on the model's device; differentiable.
+        """
         pixels = pixels.to(self.device, open_clip.get_input_dtype(self.precision))
         with image_head(self.model).bypassed() as finish:
-            return finish(
-                self.model.encode_image(pixels, normalize=False)
-            )  # CoCa would normalise unasked
+            # CoCa would scale them to length 1 without being asked.
+            features = self.model.encode_image(pixels, normalize=False)
+            return finish(features)
 
     @torch.no_grad()
-    def text_features(self, prompts: Sequence[str]) -> torch.Tensor:
-        """g (n, D_text) of prompts, before the projection, on the CPU."""
-        out = []
+    def text_features(self, prompts: Sequence[str]) -> Tensor:
+        """g (n, D_text) of prompts, before the projection; float32, on the CPU."""
+        parts = []
         with text_head(self.model).bypassed() as finish:
-            for i in range(0, len(prompts), 512):
-                tokens = self.tokenizer(list(prompts[i : i + 512])).to(self.device)
-                out.append(finish(self.model.encode_text(tokens, normalize=False)))
-        return torch.cat(out).cpu()
+            for start in range(0, len(prompts), _PROMPTS_AT_ONCE):
+                some = list(prompts[start : start + _PROMPTS_AT_ONCE])
+                tokens = self.tokenizer(some).to(self.device)
+                features = self.model.encode_text(tokens, normalize=False)
+                parts.append(finish(features))
+        return torch.cat(parts).cpu()
 
     def fingerprint(self) -> str:
-        """A hash of the architecture and every weight, the same on every device: caches and saved edits go by it.
+        """A hash of the architecture and every weight, the same on every device.
 
-        The weights alone would not do: with another activation the same ones make another model.
+        Caches and saved edits know a model by it. The weights alone would not do: with another
+        activation the same weights make another model. It is kept until a tensor changes.
         """
         architecture = json.dumps(self.config["model_cfg"], sort_keys=True, default=str)
-        digest = hashlib.sha256(architecture.encode())
-        for key, tensor in sorted(self.model.state_dict().items()):
-            digest.update(key.encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-        return digest.hexdigest()[:16]
+        tensors = self.model.state_dict(keep_vars=True)
+        return self._fingerprint.of(architecture, tensors)
 
 
 def load_clip(
@@ -106,67 +174,121 @@ def load_clip(
     device: str | None = None,
     precision: str = "fp32",
 ) -> Clip:
-    """Load a CLIP: "bundled", a local open_clip folder, an "hf-hub:" name, or an open_clip name with a tag or file.
+    """Load a CLIP: "bundled", an open_clip folder, an "hf-hub:" name, or an open_clip name.
 
-    `pretrained` is one of open_clip's tags, or a file: .safetensors, or a state dict (.pt, .pth,
-    .bin). A file says nothing of its preprocessing: what all of the architecture's tags share is
-    taken, else open_clip's default. `device` None or "auto" is the GPU where there is one.
-    `precision` (fp32, fp16, bf16) is that of the weights; an edit is computed in float32 whatever
-    it is. Raises ModelError: no config or weights, a pickle, no such name or tag, mismatched
-    QuickGELU, a tower that cannot be edited, or weights that are not on this machine and cannot be
-    fetched.
+    An open_clip name needs `pretrained`: one of its tags, or a file (.safetensors, or a state dict
+    as .pt, .pth or .bin). A file says nothing of its preprocessing, so the one that all tags of
+    the architecture share is taken, or else open_clip's default. `device` None or "auto" is the
+    GPU if there is one. `precision` (fp32, fp16, bf16) is that of the weights; an edit is computed
+    in float32 in any case.
+
+    Raises ModelError: no config or weights, a pickle, no such name or tag, mismatched QuickGELU, a
+    tower that cannot be edited, or weights that are not on this machine and cannot be fetched.
     """
     if precision not in PRECISIONS:
         raise ModelError(f'unknown precision "{precision}": {", ".join(PRECISIONS)}.')
     if device in (None, "auto"):
         device = "cuda" if torch.cuda.is_available() else "cpu"
     source = find_source(str(name), str(pretrained) if pretrained else None)
+
     with prepared(source.files, source.origin or source.label):
         try:
-            # open_clip reads again without weights_only where a file makes the first reading fail
-            # in a certain way.
-            with mock.patch.dict(os.environ, {"TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"}):
-                model, _, preprocess = open_clip.create_model_and_transforms(
-                    source.name,
-                    pretrained=source.pretrained,
-                    device=device,
-                    precision=precision,
-                    weights_only=True,
-                    **(source.preprocess or {}),
-                )
+            model, preprocess = _build(source, device, precision)
             tokenizer = open_clip.get_tokenizer(source.name)
             config = source.config(model)
             add_projections(model, config["model_cfg"])
         except Exception as error:
             raise ModelError(f"cannot load {source.label}: {first_line(error)}") from error
+
     model.eval().requires_grad_(False)
     clip = Clip(
-        model, preprocess, tokenizer, source.label, config, precision, source.origin, source.edits()
+        model=model,
+        preprocess=preprocess,
+        tokenizer=tokenizer,
+        name=source.label,
+        config=config,
+        precision=precision,
+        origin=source.origin,
+        edits=source.edits(),
     )
     _check_towers(clip)
     return clip
 
 
+def _build(source: Source, device: str, precision: str) -> tuple[nn.Module, Callable]:
+    """The model with its weights, and its preprocessing."""
+    with _only_weights_are_unpickled():
+        model, _, preprocess = open_clip.create_model_and_transforms(
+            source.name,
+            pretrained=source.pretrained,
+            device=device,
+            precision=precision,
+            weights_only=True,
+            **source.preprocess,
+        )
+    return model, preprocess
+
+
+@contextlib.contextmanager
+def _only_weights_are_unpickled() -> Iterator[None]:
+    """Inside, torch.load reads nothing but tensors, even where it is called without weights_only.
+
+    open_clip reads a file again without that argument if the first reading fails with a TypeError,
+    which a file can bring about; no argument of open_clip's keeps it from doing so, but torch heeds
+    this variable.
+    """
+    variable = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(variable)
+    os.environ[variable] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(variable, None)
+        else:
+            os.environ[variable] = before
+
+
 def _check_towers(clip: Clip) -> None:
-    """An unsupported tower is an error now, not after minutes of synthesis: first its place, then its output."""
+    """Raise ModelError for a tower that cannot be edited: now, not after minutes of synthesis."""
+    # First the place of each projection.
     heads = clip.heads
-    size = clip.model.visual.image_size
-    height, width = size if isinstance(size, (tuple, list)) else (size, size)
-    pixels = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
-    pixels = pixels.to(clip.device, open_clip.get_input_dtype(clip.precision))
+
+    # Then the outputs, on any picture and any text.
+    height, width = to_2tuple(clip.model.visual.image_size)
+    noise = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    pixels = noise.to(clip.device, open_clip.get_input_dtype(clip.precision))
     tokens = clip.tokenizer(["a photo"]).to(clip.device)
-    check_head(heads["visual"], lambda: clip.model.encode_image(pixels, normalize=False), "image")
-    check_head(heads["text"], lambda: clip.model.encode_text(tokens, normalize=False), "text")
+
+    def embed_image() -> Tensor:
+        return clip.model.encode_image(pixels, normalize=False)
+
+    def embed_text() -> Tensor:
+        return clip.model.encode_text(tokens, normalize=False)
+
+    check_head(heads["visual"], embed_image, "image")
+    check_head(heads["text"], embed_text, "text")
 
 
 def save_model(clip: Clip, folder: Path) -> None:
-    """Write an open_clip folder: `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads it."""
+    """Write an open_clip folder.
+
+    `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in clip.model.state_dict().items()}
+
+    # Weights: a copy each, because safetensors refuses tensors that share memory.
+    tensors = {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in clip.model.state_dict().items()
+    }
     save_tensors(folder / WEIGHTS, tensors)
-    inner = getattr(clip.tokenizer, "tokenizer", None)
-    if hasattr(
-        inner, "save_pretrained"
-    ):  # a Hugging Face tokenizer, which open_clip looks for in the folder
-        inner.save_pretrained(folder)
-    (folder / CONFIG).write_text(json.dumps(clip.config, indent=2, default=str) + "\n")
+
+    # Words: open_clip looks in the folder for a tokenizer of Hugging Face.
+    tokenizer = getattr(clip.tokenizer, "tokenizer", None)
+    if hasattr(tokenizer, "save_pretrained"):
+        tokenizer.save_pretrained(folder)
+
+    # Configuration.
+    config = json.dumps(clip.config, indent=2, default=str)
+    (folder / CONFIG).write_text(config + "\n")

@@ -1,4 +1,7 @@
-"""What of a model lies on this machine, and whether the Hugging Face hub answers: asked before any download."""
+"""Which files of a model are on this machine, and whether the Hugging Face hub answers.
+
+Both are found out before any download: the hub's own client tries again and again.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import open_clip
 from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
@@ -20,124 +22,167 @@ from open_clip.pretrained import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
 from ..core.errors import ModelError, first_line
 
-PREFIX, CONFIG = "hf-hub:", "open_clip_config.json"
+PREFIX = "hf-hub:"
+CONFIG = "open_clip_config.json"
 PROBE_SECONDS = 4.0
-_ASK = "import sys, urllib.request as r\ntry: r.urlopen(sys.argv[1])\nexcept r.HTTPError: pass  # also an answer"
+_WEIGHTS = (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)
+# A refusal is an answer too.
+_ASK = """\
+import sys, urllib.request
+try:
+    urllib.request.urlopen(sys.argv[1])
+except urllib.request.HTTPError:
+    pass
+"""
 
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file of a hub repository; any of the `names` will do, the first is the one to fetch."""
+    """A file of a hub repository."""
 
     repo: str
+    """OWNER/NAME."""
+
     names: tuple[str, ...]
+    """Any of these names will do; the first is the one to fetch."""
 
     def cached(self) -> str | None:
-        """Where it lies on this machine, or None."""
-        found = (try_to_load_from_cache(self.repo, name) for name in self.names)
-        return next((path for path in found if isinstance(path, str)), None)
+        """Where it is on this machine, or None."""
+        for name in self.names:
+            path = try_to_load_from_cache(self.repo, name)
+            if isinstance(path, str):
+                return path
+        return None
 
     @property
     def vital(self) -> bool:
-        """Whether nothing can be loaded without it: configuration and weights; words may also be kept elsewhere."""
-        return self.names[0] == CONFIG or self.names[0].endswith((".safetensors", ".bin"))
+        """Whether nothing can be loaded without it: configuration and weights.
+
+        A tokenizer may also be kept elsewhere.
+        """
+        name = self.names[0]
+        return name == CONFIG or name.endswith((".safetensors", ".bin"))
 
 
 def reach(address: str, seconds: float = PROBE_SECONDS) -> None:
-    """Raise ConnectionError unless anything answers there within `seconds`: the hub itself would try again and again.
+    """Raise ConnectionError unless something answers at an address within `seconds`.
 
-    In a process of its own, because no look-up of a name has a time limit.
+    In a process of its own, because looking up a name has no time limit.
     """
+    command = [sys.executable, "-c", _ASK, address]
     try:
-        subprocess.run(
-            [sys.executable, "-c", _ASK, address], capture_output=True, timeout=seconds, check=True
-        )
+        subprocess.run(command, capture_output=True, timeout=seconds, check=True)
     except subprocess.SubprocessError as error:
-        why = (error.stderr or b"no answer").decode(errors="replace").strip().splitlines()[-1]
+        printed = error.stderr or b"no answer"
+        why = printed.decode(errors="replace").strip().splitlines()[-1]
         raise ConnectionError(
             f"no network: {address} cannot be reached ({why}). Connect, and try again."
         ) from None
 
 
 def hub_files(name: str, tag: str | None) -> list[HubFile]:
-    """The hub files that open_clip needs for an "hf-hub:" name, or for a name with its tag: config, weights, words."""
+    """The hub files that open_clip needs for an "hf-hub:" name, or for a name with its tag.
+
+    Configuration, weights, and the tokenizer's files; raises ModelError for what cannot be a name.
+    """
     if name.startswith(PREFIX):
-        repo = name.removeprefix(PREFIX)
-        try:
-            validate_repo_id(repo)
-        except HFValidationError:
-            raise ModelError(
-                f'"{name}" is no name on the hub; it should look like {PREFIX}OWNER/NAME.'
-            ) from None
-        config = HubFile(repo, (CONFIG,))
-        path = config.cached()
-        text = json.loads(Path(path).read_text())["model_cfg"]["text_cfg"] if path else {}
-        return [config, HubFile(repo, (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME)), *text_files(text)]
-    files = text_files(open_clip.get_model_config(name)["text_cfg"])
-    repo, _, file = open_clip.get_pretrained_cfg(name, tag or "").get("hf_hub", "").rpartition("/")
-    if repo:
-        safe = f"{file.rpartition('.')[0]}.safetensors"  # open_clip looks for it first
-        files.insert(
-            0, HubFile(repo, (file, safe) if file else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME))
-        )
-    return files
+        return _repository_files(name)
+
+    tokenizer = text_files(open_clip.get_model_config(name)["text_cfg"])
+    place = open_clip.get_pretrained_cfg(name, tag or "").get("hf_hub", "")
+    repo, _, file = place.rpartition("/")
+    if not repo:
+        return tokenizer
+    if not file:
+        return [HubFile(repo, _WEIGHTS), *tokenizer]
+    safe = f"{file.rpartition('.')[0]}.safetensors"  # open_clip looks for it first
+    return [HubFile(repo, (file, safe)), *tokenizer]
+
+
+def _repository_files(name: str) -> list[HubFile]:
+    """The files of an "hf-hub:" name; its tokenizer is known once its configuration is here."""
+    repo = name.removeprefix(PREFIX)
+    try:
+        validate_repo_id(repo)
+    except HFValidationError:
+        raise ModelError(
+            f'"{name}" is no name on the hub; it should look like {PREFIX}OWNER/NAME.'
+        ) from None
+    config = HubFile(repo, (CONFIG,))
+    path = config.cached()
+    text_config = json.loads(Path(path).read_text())["model_cfg"]["text_cfg"] if path else {}
+    return [config, HubFile(repo, _WEIGHTS), *text_files(text_config)]
 
 
 def text_files(
     text: dict, keys: Sequence[str] = ("hf_tokenizer_name", "hf_model_name")
 ) -> list[HubFile]:
-    """What a Hugging Face tokenizer or text tower (text_cfg) asks the hub for."""
+    """What a Hugging Face tokenizer or text tower, named in a text_cfg, takes from the hub."""
     names = {
         "hf_tokenizer_name": ("tokenizer_config.json", "tokenizer.json"),
         "hf_model_name": ("config.json",),
     }
-    return [
-        HubFile(text[key], names[key])
-        for key in keys
-        if text.get(key) and not Path(text[key]).is_dir()
-    ]
+    files = []
+    for key in keys:
+        repo = text.get(key)
+        if repo and not Path(repo).is_dir():
+            files.append(HubFile(repo, names[key]))
+    return files
 
 
 def check_transformers(text: dict, name: str) -> None:
-    """Raise ModelError where the text side needs the transformers package and it is not installed."""
-    needs = [key for key in ("hf_model_name", "hf_tokenizer_name") if text.get(key)]
-    if needs and importlib.util.find_spec("transformers") is None:
-        what = "text tower" if needs[0] == "hf_model_name" else "tokenizer"
-        raise ModelError(
-            f"{name} takes its {what} ({text[needs[0]]}) from transformers: pip install transformers."
-        )
+    """Raise ModelError if a text_cfg needs the transformers package and it is not installed."""
+    for key, part in (("hf_model_name", "text tower"), ("hf_tokenizer_name", "tokenizer")):
+        if text.get(key) and importlib.util.find_spec("transformers") is None:
+            raise ModelError(
+                f"{name} takes its {part} ({text[key]}) from transformers: "
+                "pip install transformers."
+            )
 
 
 @contextlib.contextmanager
 def prepared(files: Sequence[HubFile], spec: str) -> Iterator[None]:
-    """Where all files lie here, nothing inside asks the hub; else the hub has answered, or ModelError says what to do.
+    """Inside, all files are here and nobody asks the hub, or the hub has answered.
 
-    `spec` is MODEL[:TAG], as `python -m clip_unlearn.check --prefetch` takes it.
+    `spec` is MODEL[:TAG], as `python -m clip_unlearn.check --prefetch` takes it. Raises ModelError
+    for files that are missing and cannot be fetched; it says what to do.
     """
     missing = [file for file in files if not file.cached()]
-    why = _unreachable() if missing else ""
-    if why and any(file.vital for file in missing):
-        raise ModelError(_missing(missing, spec, why))
-    # The hub would ask whether a file has changed, with retries where there is no network.
-    quiet = (
-        mock.patch.object(constants, "HF_HUB_OFFLINE", True)
-        if why or not missing
-        else contextlib.nullcontext()
-    )
+    obstacle = _unreachable() if missing else ""
+    if obstacle and any(file.vital for file in missing):
+        raise ModelError(_missing(missing, spec, obstacle))
+
+    # The hub would ask whether a file has changed, with retries if there is no network.
+    may_ask = missing and not obstacle
     try:
-        with quiet:
+        with contextlib.nullcontext() if may_ask else _hub_offline():
             yield
     except Exception as error:
-        if still := [file for file in missing if not file.cached()]:
-            raise ModelError(_missing(still, spec, why or first_line(error))) from error
-        raise
+        still_missing = [file for file in missing if not file.cached()]
+        if not still_missing:
+            raise
+        why = obstacle or first_line(error)
+        raise ModelError(_missing(still_missing, spec, why)) from error
+
     # Without weights open_clip only warns, and goes on with random ones.
-    if absent := [file for file in missing if file.vital and not file.cached()]:
+    absent = [file for file in missing if file.vital and not file.cached()]
+    if absent:
         raise ModelError(_missing(absent, spec, f"{constants.ENDPOINT} has no such file"))
 
 
+@contextlib.contextmanager
+def _hub_offline() -> Iterator[None]:
+    """Inside, the hub's client asks nobody. open_clip hands it no `local_files_only`."""
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
 def _unreachable() -> str:
-    """Why the hub cannot be asked; "" where it can."""
+    """Why the hub cannot be asked; "" if it can."""
     if constants.is_offline_mode():
         return "HF_HUB_OFFLINE keeps the hub from being asked"
     try:
@@ -150,16 +195,21 @@ def _unreachable() -> str:
 def _missing(files: Sequence[HubFile], spec: str, why: str) -> str:
     """Which files are missing, why they cannot be fetched, and the two ways to get them here."""
     listed = ", ".join(f"{file.names[0]} of {file.repo}" for file in files)
-    folders = ", ".join(dict.fromkeys(f"models--{file.repo.replace('/', '--')}" for file in files))
-    weights = next((file for file in files if file.vital and file.names[0] != CONFIG), None)
-    by_hand = ""
-    if weights and not spec.startswith(PREFIX):
-        url = hf_hub_url(weights.repo, weights.names[0])
-        by_hand = (
-            f" Or download {url} by hand and give the file in place of the tag: --pretrained FILE."
-        )
+    folders = dict.fromkeys(f"models--{file.repo.replace('/', '--')}" for file in files)
     return (
-        f"{spec} is not on this machine: missing {listed}; {why.rstrip('.')}. Where there is a network, run "
-        f"`python -m clip_unlearn.check --prefetch {spec}`, and copy {folders} from its {constants.HF_HUB_CACHE} "
-        f"into the one here.{by_hand}"
+        f"{spec} is not on this machine: missing {listed}; {why.rstrip('.')}. "
+        f"Where there is a network, run `python -m clip_unlearn.check --prefetch {spec}`, "
+        f"and copy {', '.join(folders)} from its {constants.HF_HUB_CACHE} into the one here."
+        f"{_by_hand(files, spec)}"
     )
+
+
+def _by_hand(files: Sequence[HubFile], spec: str) -> str:
+    """Where a browser finds the weights of an open_clip name; "" if no weights are missing."""
+    if spec.startswith(PREFIX):
+        return ""
+    weights = next((file for file in files if file.vital and file.names[0] != CONFIG), None)
+    if weights is None:
+        return ""
+    url = hf_hub_url(weights.repo, weights.names[0])
+    return f" Or download {url} by hand and give the file in place of the tag: --pretrained FILE."

@@ -1,15 +1,19 @@
-"""Edits as files: an edited CLIP as an open_clip folder, and an edit alone as one small safetensors file."""
+"""Edits as files: an edited CLIP as an open_clip folder, or an edit alone as one safetensors file.
+
+Whatever is written appears whole or not at all, and replaces nothing but its own kind.
+"""
 
 from __future__ import annotations
 
 import json
 import platform
 import tempfile
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 
 import open_clip
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from ..core.cache import save_tensors
 from ..core.concepts import ForgetRequest
@@ -22,24 +26,15 @@ from .modelcard import Measured, model_card
 from .sources import WEIGHTS
 
 FORMAT = "clip_unlearn edit 1"
-# What an edited CLIP's folder may hold: ours, and what the tokenizers of Hugging Face keep.
-_FILES = {
-    WEIGHTS,
-    CONFIG,
-    "edit.json",
-    "README.md",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-}
-_FILES |= {
-    "vocab.txt",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "spiece.model",
-}
-_FILES |= {"sentencepiece.bpe.model"}
+# What the tokenizers of Hugging Face keep in a model's folder.
+_TOKENIZER_FILES = (
+    "tokenizer.json tokenizer_config.json vocab.json vocab.txt merges.txt special_tokens_map.json "
+    "added_tokens.json spiece.model sentencepiece.bpe.model"
+)
+_FILES = {WEIGHTS, CONFIG, "edit.json", "README.md", *_TOKENIZER_FILES.split()}
+
+
+# ---- an edited CLIP
 
 
 def save_edited(
@@ -51,23 +46,30 @@ def save_edited(
     measured_on: str = "",
     license: str = "other",
 ) -> Path:
-    """Write the edited CLIP as an open_clip folder with edit.json and a model card; the CLIP itself is untouched.
+    """Write the edited CLIP as an open_clip folder with edit.json and a model card.
 
     `open_clip.create_model_and_transforms("local-dir:FOLDER")` loads it, and it can be pushed to a
-    hub as it is. `measured` are numbers for the card, rows of columns, such as the "groups" of
-    metrics.json; `measured_on` says on which images. `license` is the base model's. All or nothing:
-    a folder appears when everything is in it. Raises InputError for a strength outside [0, 1], an
-    edit that was fitted on another CLIP, or a folder in the way.
+    hub as it is. `measured` are numbers for the card by group of images, such as the "groups" of
+    metrics.json; `measured_on` says on which images. `license` is the base model's. The CLIP itself
+    is untouched. Raises InputError for a strength outside [0, 1], an edit that was fitted on
+    another CLIP, or a folder that holds something else.
     """
-    folder, strength = Path(folder), check_strength(strength)
+    # Everything that can be wrong, before anything is written.
+    folder = Path(folder)
+    strength = check_strength(strength)
     fingerprint = clip.fingerprint()
     _check_base(edit, fingerprint, "the edit", clip)
     writable_home(folder)
     check_replaceable(folder)
-    facts = _facts(clip, fingerprint, edit, strength) | ({"measured": measured} if measured else {})
-    with tempfile.TemporaryDirectory(
-        prefix=".edited.partial-", dir=writable_home(folder.absolute().parent)
-    ) as stage:
+
+    # What is known of it.
+    facts = _facts(clip, fingerprint, edit, strength)
+    if measured:
+        facts["measured"] = measured
+
+    # The folder, made beside its place.
+    home = writable_home(folder.absolute().parent)
+    with tempfile.TemporaryDirectory(prefix=".edited.partial-", dir=home) as stage:
         made = Path(stage) / "clip"
         with edit.applied(clip, strength):
             save_model(clip, made)
@@ -79,12 +81,11 @@ def save_edited(
 
 
 def check_folder(out: Path, model: str) -> None:
-    """InputError, before minutes of work, unless `out` is new, empty, or an earlier edit of another CLIP."""
+    """Raise InputError, before minutes of work, if an edited CLIP cannot be saved as `out`.
+
+    It can be if `out` is new, empty, or an earlier edit of another CLIP than `model`.
+    """
     writable_home(out)
-    if out.is_dir() and any(out.iterdir()) and not (out / "edit.json").is_file():
-        raise InputError(
-            f"{out} holds other files; name a new folder for the edited CLIP, or one that holds an edit."
-        )
     check_replaceable(out)
     if out.is_dir() and Path(model.removeprefix("local-dir:")).resolve() == out.resolve():
         raise InputError(f"{out} is the model itself; name another folder for the edited CLIP.")
@@ -95,22 +96,31 @@ def check_folder(out: Path, model: str) -> None:
 
 
 def check_replaceable(folder: Path) -> None:
-    """InputError unless a folder is new, empty, or an edited CLIP and nothing else: it is replaced as a whole."""
+    """Raise InputError unless a folder is new, empty, or an edited CLIP and nothing else.
+
+    It is replaced as a whole.
+    """
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if names and "edit.json" not in names:
         raise InputError(
-            f"{folder} is in the way: it is not empty, and no edited CLIP that could be replaced."
+            f"{folder} holds other files; name a new folder for the edited CLIP, or one that holds "
+            "an edit."
         )
-    if others := sorted(names - _FILES):
+    others = sorted(names - _FILES)
+    if others:
         raise InputError(
             f"{folder} holds {others[0]} beside an edited CLIP, and would be replaced as a whole."
         )
 
 
-def save_edit(edit: ProjectionEdit, file: str | Path) -> Path:
-    """Write an edit alone: its thin factors, float32, with the request and the fingerprint of its base.
+# ---- an edit alone
 
-    Raises InputError for an edit that does not say what it was fitted on.
+
+def save_edit(edit: ProjectionEdit, file: str | Path) -> Path:
+    """Write an edit alone: its thin factors, float32, with its request and what it was fitted on.
+
+    Raises InputError for an edit that does not say what it was fitted on, or a file in its place
+    that holds no edit.
     """
     file = Path(file)
     if not edit.base:
@@ -121,21 +131,22 @@ def save_edit(edit: ProjectionEdit, file: str | Path) -> Path:
         raise InputError(f"{file} is a folder; an edit alone is one file.")
     if file.exists():
         read_edit(file)  # only an edit is replaced
-    tensors = {f"{tower}.A": A.float().contiguous() for tower, (A, _) in edit.factors.items()}
-    tensors |= {f"{tower}.B": B.float().contiguous() for tower, (_, B) in edit.factors.items()}
-    facts = _edit_facts(edit, 1.0) | {
-        "seed": edit.seed,
-        "base_fingerprint": edit.base,
-        "versions": versions(),
-    }
-    with tempfile.TemporaryDirectory(
-        prefix=".edit.partial-", dir=writable_home(file.absolute().parent)
-    ) as stage:
-        save_tensors(
-            Path(stage) / file.name, tensors, {"format": FORMAT, "edit": json.dumps(facts)}
-        )
+
+    tensors = {}
+    for tower, (A, B) in edit.factors.items():
+        tensors[f"{tower}.A"] = A.float().contiguous()  # (D, r)
+        tensors[f"{tower}.B"] = B.float().contiguous()  # (r, d)
+    facts = _edit_facts(edit, 1.0)
+    facts["base_fingerprint"] = edit.base
+    facts["versions"] = versions()
+    note = {"format": FORMAT, "edit": json.dumps(facts)}
+
+    home = writable_home(file.absolute().parent)
+    with tempfile.TemporaryDirectory(prefix=".edit.partial-", dir=home) as stage:
+        made = Path(stage) / file.name
+        save_tensors(made, tensors, note)
         file.parent.mkdir(parents=True, exist_ok=True)
-        put(Path(stage) / file.name, file)
+        put(made, file)
     return file
 
 
@@ -145,53 +156,68 @@ def load_edit(file: str | Path, clip: Clip) -> ProjectionEdit:
     Raises InputError for a file that holds no edit, or an edit of another CLIP: it would remove
     something else there.
     """
-    file = Path(file)
-    facts = read_edit(file)
-    request = ForgetRequest(facts["classes"], facts["domains"])
-    with safe_open(file, "pt") as held:
-        towers = dict.fromkeys(name.partition(".")[0] for name in held.keys())  # noqa: SIM118 (it is no mapping)
-        factors = {t: (held.get_tensor(f"{t}.A"), held.get_tensor(f"{t}.B")) for t in towers}
+    facts, tensors = _read(Path(file))
+    towers = dict.fromkeys(name.partition(".")[0] for name in tensors)
     edit = ProjectionEdit(
-        request, facts["method"], factors, facts["seed"], facts["base_fingerprint"]
+        request=ForgetRequest(facts["classes"], facts["domains"]),
+        method=facts["method"],
+        factors={tower: (tensors[f"{tower}.A"], tensors[f"{tower}.B"]) for tower in towers},
+        seed=facts["seed"],
+        base=facts["base_fingerprint"],
     )
     _check_base(edit, clip.fingerprint(), str(file), clip)
     return edit
 
 
 def read_edit(file: str | Path) -> dict:
-    """What a file of `save_edit` says of its edit: request, method, rank, seed, versions, fingerprint of the base.
+    """What a file of `save_edit` says of its edit.
 
-    Raises InputError for a file that holds no edit.
+    Request, method, rank, seed, versions and the fingerprint of the base. Raises InputError for a
+    file that holds no edit.
     """
-    if not Path(file).is_file():
+    facts, _ = _read(Path(file))
+    return facts
+
+
+def _read(file: Path) -> tuple[dict, dict[str, Tensor]]:
+    """What a file says of its edit, and its factors by name."""
+    if not file.is_file():
         raise InputError(f"no edit file {file}.")
     try:
         with safe_open(file, "pt") as held:
             note = held.metadata() or {}
-        if note.get("format") == FORMAT:
-            return json.loads(note["edit"])
+            found_format = note.get("format", "")
+            if found_format != FORMAT:
+                raise InputError(
+                    f'{file} is no edit of clip_unlearn: its format is "{found_format}", '
+                    f'not "{FORMAT}".'
+                )
+            facts = json.loads(note["edit"])
+            tensors = {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise InputError(f"{file} is no edit of clip_unlearn: {error}.") from error
-    raise InputError(
-        f'{file} is no edit of clip_unlearn: its format is "{note.get("format", "")}", not "{FORMAT}".'
-    )
+    return facts, tensors
 
 
-def versions() -> dict[str, str]:
-    """Versions of what makes an edit."""
-    names = ("clip_unlearn", "torch", "open_clip_torch", "timm", "safetensors")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
+# ---- what both say
+
+
+def versions(*also: str) -> dict[str, str]:
+    """Versions of Python, of what makes an edit, and of the distributions in `also`."""
+    names = ("clip_unlearn", "torch", "open_clip_torch", "timm", "safetensors", *also)
+    numbers = {name: metadata.version(name) for name in names}
+    return {"python": platform.python_version(), **numbers}
 
 
 def _check_base(
     edit: ProjectionEdit | EditSequence, fingerprint: str, what: str, clip: Clip
 ) -> None:
-    """Raise InputError for an edit of another CLIP; one made by hand, without a base, is taken on trust."""
+    """Raise InputError for an edit of another CLIP; one without a base is taken on trust."""
     if edit.base and edit.base != fingerprint:
         raise InputError(
-            f"{what} was fitted on a CLIP with the weights {edit.base}, and {clip.name} in {clip.precision} has the "
-            f"weights {fingerprint}: an edit fits its own base alone, in the precision it was fitted in. Load that "
-            "one, or fit anew on this one."
+            f"{what} was fitted on a CLIP with the weights {edit.base}, and {clip.name} in "
+            f"{clip.precision} has the weights {fingerprint}: an edit fits its own base alone, in "
+            "the precision it was fitted in. Load that one, or fit anew on this one."
         )
 
 
@@ -199,20 +225,22 @@ def _facts(
     clip: Clip, fingerprint: str, edit: ProjectionEdit | EditSequence, strength: float
 ) -> dict:
     """What edit.json says: the base, the edits with the strength of each, and the versions."""
-    steps = edit.steps if isinstance(edit, EditSequence) else ((edit, 1.0),)
-    edits = [
-        *clip.edits,
-        *(_edit_facts(one, own * strength) | {"seed": one.seed} for one, own in steps),
-    ]
-    base = {
+    facts = {
         "base": clip.name,
         "origin": clip.origin,
         "base_repo": _hub_repo(clip.origin),
         "base_fingerprint": fingerprint,
         "precision": clip.precision,
     }
-    # One edit is the usual case: what it says is also found without looking into the list.
-    return base | (edits[0] if len(edits) == 1 else {}) | {"edits": edits, "versions": versions()}
+    steps = edit.steps if isinstance(edit, EditSequence) else [(edit, 1.0)]
+    new_edits = [_edit_facts(step, own * strength) for step, own in steps]
+    edits = [*clip.edits, *new_edits]
+    if len(edits) == 1:
+        # The usual case: what it says is also found without looking into the list.
+        facts |= edits[0]
+    facts["edits"] = edits
+    facts["versions"] = versions()
+    return facts
 
 
 def _edit_facts(edit: ProjectionEdit, strength: float) -> dict:
@@ -224,6 +252,7 @@ def _edit_facts(edit: ProjectionEdit, strength: float) -> dict:
         "towers": edit.towers,
         "strength": strength,
         "rank": {tower: edit.rank(tower) for tower in edit.factors},
+        "seed": edit.seed,
     }
 
 
@@ -232,6 +261,8 @@ def _hub_repo(origin: str) -> str:
     if origin.startswith(PREFIX):
         return origin.removeprefix(PREFIX)
     name, _, tag = origin.partition(":")
-    return (
-        open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "").rpartition("/")[0] if tag else ""
-    )
+    if not tag:
+        return ""
+    place = open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "")
+    repo, _, _ = place.rpartition("/")
+    return repo

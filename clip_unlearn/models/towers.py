@@ -1,4 +1,8 @@
-"""The last linear map of an image or text tower, wherever open_clip, timm or Hugging Face keeps it."""
+"""The last linear map of an image or text tower, wherever open_clip, timm or Hugging Face keeps it.
+
+A `Head` reads it, writes it, and takes it away for a while. Towers that end in something else are
+refused by name.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +13,28 @@ from dataclasses import dataclass
 
 import open_clip
 import torch
-from torch import nn
+from open_clip.model import TimmModel
+from open_clip.transformer import TextTransformer
+from torch import Tensor, nn
 
 from ..core.errors import ModelError
+
+_EDITABLE = (nn.Parameter, nn.Linear)
 
 
 @dataclass(frozen=True)
 class Head:
-    """The last linear map of a tower: a (D, d) parameter or an nn.Linear, held by `owner` under `name`.
+    """The last linear map of a tower: a (D, d) parameter or an nn.Linear.
 
     A bias counts as one more row of W, met by a feature that is always 1, so that h = f W holds for
     every tower.
     """
 
     owner: nn.Module
+    """The module that holds the map."""
+
     name: str
+    """Its name there."""
 
     @property
     def held(self) -> nn.Parameter | nn.Linear:
@@ -31,22 +42,27 @@ class Head:
         return getattr(self.owner, self.name)
 
     @property
-    def weight(self) -> torch.Tensor:
-        """W (D, d), a float32 copy on the CPU; with a bias (D + 1, d)."""
+    def weight(self) -> Tensor:
+        """W (D, d), a float32 copy on the CPU; (D + 1, d) if there is a bias."""
         held = self.held
         if isinstance(held, nn.Linear):
-            rows = [held.weight.T] + ([held.bias[None]] if held.bias is not None else [])
-            return torch.cat(rows).detach().float().cpu().clone()
-        return held.detach().float().cpu().clone()
+            rows = [held.weight.T]  # (D, d)
+            if held.bias is not None:
+                rows.append(held.bias[None])  # (1, d)
+            W = torch.cat(rows)
+        else:
+            W = held
+        return W.detach().float().cpu().clone()
 
     @torch.no_grad()
-    def write(self, weight: torch.Tensor) -> None:
+    def write(self, weight: Tensor) -> None:
         """Put W (D[+1], d) in place, in the model's own precision."""
         held = self.held
         if isinstance(held, nn.Linear):
-            held.weight.copy_(weight[: held.in_features].T)
+            D = held.in_features
+            held.weight.copy_(weight[:D].T)
             if held.bias is not None:
-                held.bias.copy_(weight[held.in_features])
+                held.bias.copy_(weight[D])
         else:
             held.copy_(weight)
 
@@ -55,151 +71,191 @@ class Head:
         """Whether the last feature is the constant 1 that meets a bias."""
         return isinstance(self.held, nn.Linear) and self.held.bias is not None
 
-    def tensors(self) -> list[torch.Tensor]:
+    def tensors(self) -> list[Tensor]:
         """The model's own tensors behind W, for a snapshot that restores bit for bit."""
         held = self.held
-        return (
-            [held]
-            if isinstance(held, nn.Parameter)
-            else [p for p in (held.weight, held.bias) if p is not None]
-        )
+        if isinstance(held, nn.Parameter):
+            return [held]
+        if held.bias is None:
+            return [held.weight]
+        return [held.weight, held.bias]
 
     @contextlib.contextmanager
-    def bypassed(self) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
-        """The tower without its head: inside, its output is f; yields what adds the constant 1 of a bias.
+    def bypassed(self) -> Iterator[Callable[[Tensor], Tensor]]:
+        """The tower without its head: inside, what it puts out is f.
 
-        A layer gives way to an identity layer, not to nothing: some towers read its weight and bias
-        themselves.
+        Yields `finish`, which makes that output into features: float32, with the constant 1 of a
+        bias.
         """
         held = self.held
-        identity, finish = None, lambda f: f.float()
+        has_bias = self.constant
+
+        def finish(f: Tensor) -> Tensor:
+            f = f.float()  # (n, D)
+            if not has_bias:
+                return f
+            ones = f.new_ones(len(f), 1)
+            return torch.cat([f, ones], 1)  # (n, D + 1)
+
+        # A layer is replaced by the identity, not by nothing: some towers read the weight and the
+        # bias of their last layer themselves.
+        stand_in = None
         if isinstance(held, nn.Linear):
-            identity = nn.Linear(held.in_features, held.in_features, bias=held.bias is not None)
-            nn.init.eye_(identity.weight).requires_grad_(False)
-            if held.bias is not None:
-                nn.init.zeros_(identity.bias).requires_grad_(False)
-                finish = lambda f: torch.cat(
-                    [f.float(), f.new_ones(len(f), 1, dtype=torch.float)], 1
-                )  # noqa: E731
-            identity.to(held.weight)
-        setattr(self.owner, self.name, identity)
+            stand_in = _identity(held.in_features, bias=has_bias)
+            stand_in.requires_grad_(False).to(held.weight)
+
+        setattr(self.owner, self.name, stand_in)
         try:
             yield finish
         finally:
             setattr(self.owner, self.name, held)
 
 
+def _identity(width: int, bias: bool) -> nn.Linear:
+    """A layer that puts out what it takes in.
+
+    nn.Linear draws random weights first, as it always does: the random pictures of a synthesis are
+    drawn after them, from the same generator.
+    """
+    layer = nn.Linear(width, width, bias=bias)
+    nn.init.eye_(layer.weight)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
 def image_head(model: nn.Module) -> Head:
     """The image tower's final projection; raises ModelError for a tower that ends in none."""
     visual = model.visual
-    if isinstance(visual, open_clip.model.TimmModel):
+    if isinstance(visual, TimmModel):
         return _timm_head(visual)
-    for owner, name in (
-        (visual, "proj"),  # ViT, also CoCa's
-        (getattr(visual, "attnpool", None), "c_proj"),  # ModifiedResNet
-    ):
-        if isinstance(getattr(owner, name, None), (nn.Parameter, nn.Linear)):
-            return Head(owner, name)
+
+    # ViT, also CoCa's.
+    if isinstance(getattr(visual, "proj", None), _EDITABLE):
+        return Head(visual, "proj")
+
+    # ModifiedResNet.
+    pooling = getattr(visual, "attnpool", None)
+    if isinstance(getattr(pooling, "c_proj", None), _EDITABLE):
+        return Head(pooling, "c_proj")
+
     raise ModelError(
         f"image tower {type(visual).__name__} has no linear final projection that we know."
     )
 
 
-def _timm_head(visual: nn.Module) -> Head:
-    """The last layer of open_clip's own head, else of the timm trunk."""
-    trunk = visual.trunk
+def _timm_head(visual: TimmModel) -> Head:
+    """The last layer of open_clip's own head, or else of the timm trunk."""
     # Without a projection of open_clip's own, the trunk's classifier has embed_dim outputs and
     # serves as one.
-    last = visual.head[-1] if len(visual.head) else trunk.get_classifier()
-    layers = (
-        last,
-        getattr(last, "fc2", None),
-        getattr(last, "proj", None),
-    )  # linear, MLP, attention pooling
-    linear = next((layer for layer in layers if isinstance(layer, nn.Linear)), None)
-    if linear is None:
-        kind = (getattr(trunk, "pretrained_cfg", None) or {}).get("architecture", "")
-        pooling = (
-            "attention pooling"
-            if getattr(trunk, "attn_pool", None) is not None
-            else type(last).__name__
-        )
-        raise ModelError(
-            f"image tower {type(visual).__name__} ({type(trunk).__name__} {kind}) ends in {pooling} with no linear "
-            "projection after it (timm_proj is none), so it has no last matrix to edit."
-        )
-    path = next(path for path, module in visual.named_modules() if module is linear)
+    last = visual.head[-1] if len(visual.head) else visual.trunk.get_classifier()
+    layer = _linear_layer(last)
+    if layer is None:
+        raise ModelError(_no_projection(visual, last))
+    path = next(path for path, module in visual.named_modules() if module is layer)
     owner, _, name = path.rpartition(".")
     return Head(visual.get_submodule(owner), name)
 
 
+def _linear_layer(last: nn.Module) -> nn.Linear | None:
+    """The linear layer that a part of a timm tower is, or ends in."""
+    mlp = getattr(last, "fc2", None)
+    attention_pooling = getattr(last, "proj", None)
+    for layer in (last, mlp, attention_pooling):
+        if isinstance(layer, nn.Linear):
+            return layer
+    return None
+
+
+def _no_projection(visual: TimmModel, last: nn.Module) -> str:
+    """What a timm tower without a projection ends in."""
+    trunk = visual.trunk
+    settings = getattr(trunk, "pretrained_cfg", None) or {}
+    kind = settings.get("architecture", "")
+    pools_by_attention = getattr(trunk, "attn_pool", None) is not None
+    end = "attention pooling" if pools_by_attention else type(last).__name__
+    return (
+        f"image tower {type(visual).__name__} ({type(trunk).__name__} {kind}) ends in {end} with "
+        "no linear projection after it (timm_proj is none), so it has no last matrix to edit."
+    )
+
+
 def text_head(model: nn.Module) -> Head:
     """The text tower's final projection; raises ModelError for a tower that ends in none."""
-    owner = model if isinstance(model, open_clip.CLIP) else getattr(model, "text", model)
-    for name in ("text_projection", "proj"):  # open_clip's own towers, Hugging Face ones
-        held = getattr(owner, name, None)
-        if isinstance(held, nn.Sequential) and isinstance(
-            held[-1], nn.Linear
-        ):  # an MLP: its last layer
-            return Head(held, str(len(held) - 1))
-        if isinstance(held, (nn.Parameter, nn.Linear)):
-            return Head(owner, name)
-        if hasattr(owner, name) and (held is None or isinstance(held, nn.Identity)):
+    tower = model if isinstance(model, open_clip.CLIP) else getattr(model, "text", model)
+    kind = type(tower).__name__
+    for name in ("text_projection", "proj"):  # open_clip's own towers, those of Hugging Face
+        if not hasattr(tower, name):
+            continue
+        held = getattr(tower, name)
+        if isinstance(held, _EDITABLE):
+            return Head(tower, name)
+        if isinstance(held, nn.Sequential) and isinstance(held[-1], nn.Linear):
+            return Head(held, str(len(held) - 1))  # an MLP: its last layer
+        if held is None or isinstance(held, nn.Identity):
             raise ModelError(
-                f"text tower {type(owner).__name__} ends in no linear projection ({name} is {type(held).__name__}), "
-                "so it has no last matrix to edit."
+                f"text tower {kind} ends in no linear projection ({name} is "
+                f"{type(held).__name__}), so it has no last matrix to edit."
             )
-    raise ModelError(
-        f"text tower {type(owner).__name__} has no linear final projection that we know."
-    )
+    raise ModelError(f"text tower {kind} has no linear final projection that we know.")
 
 
 def add_projections(model: nn.Module, config: dict) -> None:
-    """Give a tower that ends in no matrix (SigLIP) the identity as its last, W = I, and say so in its model_cfg.
+    """Give a tower that ends in no matrix (SigLIP) the identity as its last: W = I.
 
-    The outputs stay the same bit for bit, and plain open_clip builds the same model from the new
-    configuration. Done where the tower's width is embed_dim; any other tower is left alone, for
-    `image_head` and `text_head` to refuse.
+    The outputs stay the same bit for bit, and `config`, the model_cfg, says so afterwards, so that
+    plain open_clip builds the same model. Done if the tower is embed_dim wide; any other tower is
+    left alone, for `image_head` and `text_head` to refuse.
     """
-    d = config["embed_dim"]
-    visual, text = model.visual, getattr(model, "text", model)
-    bare = config["vision_cfg"].get("timm_proj") == "none" and isinstance(
-        visual, open_clip.model.TimmModel
-    )
-    if bare and visual.trunk.num_features == d and not len(visual.head):
-        identity = nn.Linear(d, d, bias=False)
-        nn.init.eye_(identity.weight)
-        identity.to(next(visual.parameters()))
-        visual.head = nn.Sequential(OrderedDict(drop=nn.Dropout(0.0), proj=identity))
-        config["vision_cfg"]["timm_proj"] = "linear"
-    bare = config["text_cfg"].get("proj_type") == "none" and isinstance(
-        text, open_clip.transformer.TextTransformer
-    )
-    if bare and text.width == d and text.text_projection is None:
-        identity = torch.eye(
-            d, dtype=text.transformer.get_cast_dtype(), device=next(text.parameters()).device
-        )
-        text.text_projection = nn.Parameter(identity)
-        config["text_cfg"]["proj_type"] = "linear"
+    width = config["embed_dim"]
+    _add_image_projection(model.visual, config["vision_cfg"], width)
+    _add_text_projection(getattr(model, "text", model), config["text_cfg"], width)
+
+
+def _add_image_projection(visual: nn.Module, config: dict, width: int) -> None:
+    bare = config.get("timm_proj") == "none" and isinstance(visual, TimmModel)
+    if not bare or visual.trunk.num_features != width or len(visual.head):
+        return
+    layer = _identity(width, bias=False).to(next(visual.parameters()))
+    visual.head = nn.Sequential(OrderedDict(drop=nn.Dropout(0.0), proj=layer))
+    config["timm_proj"] = "linear"
+
+
+def _add_text_projection(text: nn.Module, config: dict, width: int) -> None:
+    bare = config.get("proj_type") == "none" and isinstance(text, TextTransformer)
+    if not bare or text.width != width or text.text_projection is not None:
+        return
+    precision = text.transformer.get_cast_dtype()
+    device = next(text.parameters()).device
+    text.text_projection = nn.Parameter(torch.eye(width, dtype=precision, device=device))
+    config["proj_type"] = "linear"
 
 
 @torch.no_grad()
-def check_head(head: Head, embed: Callable[[], torch.Tensor], tower: str) -> None:
+def check_head(head: Head, embed: Callable[[], Tensor], tower: str) -> None:
     """Raise ModelError unless what the tower puts out is f W: nothing may follow its projection.
 
-    `embed()` is the tower on some fixed input, (n, d).
+    `embed()` is the tower's output (n, d) for some fixed input.
     """
-    h, W = embed().float().cpu(), head.weight
-    f = torch.zeros(0)
-    with (
-        contextlib.suppress(RuntimeError),
-        head.bypassed() as finish,
-    ):  # what follows may not take features
-        f = finish(embed()).cpu()
-    tolerance = 1e-3 if head.tensors()[0].dtype is torch.float32 else 5e-2
-    exact = h.ndim == 2 and f.shape == (len(h), len(W))
-    if not exact or (f @ W - h).abs().max() > tolerance * h.abs().max():
+    if not _is_exact(head, embed):
         raise ModelError(
-            f"{tower} tower: its output is not its features times {type(head.owner).__name__}.{head.name}; something "
-            "follows that projection, so an edit of it would not be exact."
+            f"{tower} tower: its output is not its features times {type(head.owner).__name__}."
+            f"{head.name}; something follows that projection, so an edit of it would not be exact."
         )
+
+
+def _is_exact(head: Head, embed: Callable[[], Tensor]) -> bool:
+    """Whether the output is the features times W, as far as the model's precision tells."""
+    h = embed().float().cpu()  # (n, d)
+    try:
+        with head.bypassed() as finish:
+            f = finish(embed()).cpu()  # (n, D[+1])
+    except RuntimeError:  # what follows the projection may not take features
+        return False
+
+    W = head.weight
+    if h.ndim != 2 or f.shape != (len(h), len(W)):
+        return False
+    tolerance = 1e-3 if head.tensors()[0].dtype is torch.float32 else 5e-2
+    too_far = (f @ W - h).abs().max() > tolerance * h.abs().max()
+    return not too_far

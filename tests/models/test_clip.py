@@ -1,21 +1,24 @@
-"""The adapter: whatever the tower, features times W are the embedding; and what cannot be loaded is named."""
+"""Whatever the tower, features times W are the embedding; and what cannot be loaded is named."""
 
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
+import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny import CONFIGS, Bomb, tiny_model
 
 from clip_unlearn import Clip, load_clip
 from clip_unlearn.core.errors import ModelError
-from clip_unlearn.models.clip import CONFIG
+from clip_unlearn.models.clip import CONFIG, _only_weights_are_unpickled
 from clip_unlearn.models.sources import WEIGHTS
 from clip_unlearn.models.towers import Head, image_head, text_head
 
@@ -23,9 +26,8 @@ PROMPTS = ["a dog", "a sketch of a house", "this is a cat"]
 
 
 def pixels(clip: Clip, n: int = 3) -> torch.Tensor:
-    size = clip.model.visual.image_size
-    size = size if isinstance(size, tuple) else (size, size)
-    return torch.randn(n, 3, *size, generator=torch.Generator().manual_seed(0))
+    s = clip.image_size
+    return torch.randn(n, 3, s, s, generator=torch.Generator().manual_seed(0))
 
 
 # ---- features and heads
@@ -64,35 +66,30 @@ def test_a_bias_is_one_more_row_met_by_a_constant_one(
     clips: Callable[[str], Clip], kind: str
 ) -> None:
     clip = clips(kind)
-    f, head = clip.image_features(pixels(clip)), clip.heads["visual"]
+    f = clip.image_features(pixels(clip))
+    head = clip.heads["visual"]
     assert torch.equal(f[:, -1], torch.ones(len(f)))
-    assert torch.equal(head.weight[-1], getattr(head.owner, head.name).bias)
+    assert torch.equal(head.weight[-1], head.held.bias)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize("tower", ["visual", "text"])
 def test_a_written_weight_is_read_back_and_used(kind: str, tower: str) -> None:
-    model, cfg = tiny_model(kind)
-    clip = Clip(
-        model.requires_grad_(False),
-        None,
-        open_clip.get_tokenizer("RN50", context_length=16),
-        kind,
-        cfg,
-    )
+    model, config = tiny_model(kind)
+    model.requires_grad_(False)
+    tokenizer = open_clip.get_tokenizer("RN50", context_length=16)
+    clip = Clip(model, None, tokenizer, kind, config)
 
     def embed() -> torch.Tensor:
-        return (
-            model.encode_image(pixels(clip))
-            if tower == "visual"
-            else model.encode_text(clip.tokenizer(PROMPTS))
-        )
+        if tower == "visual":
+            return model.encode_image(pixels(clip))
+        return model.encode_text(tokenizer(PROMPTS))
 
-    head, before = clip.heads[tower], embed()
+    before = embed()
+    head = clip.heads[tower]
     head.write(2 * head.weight)
-    torch.testing.assert_close(
-        embed(), 2 * before, atol=1e-5, rtol=1e-5
-    )  # the bias is a row of W: it doubles too
+    # The bias is a row of W: it doubles too.
+    torch.testing.assert_close(embed(), 2 * before, atol=1e-5, rtol=1e-5)
 
 
 def test_weight_is_a_copy(clip: Clip) -> None:
@@ -107,12 +104,13 @@ def test_bypassed_restores_the_very_module_after_an_exception(
     kind: str, find: Callable[..., Head]
 ) -> None:
     model, _ = tiny_model(kind)
+    names = set(model.state_dict())
     head = find(model)
-    held, names = getattr(head.owner, head.name), set(model.state_dict())
+    held = head.held
     with pytest.raises(RuntimeError, match="boom"), head.bypassed():
-        assert getattr(head.owner, head.name) is not held
+        assert head.held is not held
         raise RuntimeError("boom")
-    assert getattr(head.owner, head.name) is held
+    assert head.held is held
     assert set(model.state_dict()) == names
 
 
@@ -123,10 +121,37 @@ def test_image_features_are_differentiable(clip: Clip) -> None:
 
 
 def test_half_precision_features_come_out_in_single() -> None:
-    model, cfg = tiny_model("vit")
-    clip = Clip(model.to(torch.bfloat16), None, None, "vit", cfg)
-    assert clip.image_features(pixels(clip).to(torch.bfloat16)).dtype is torch.float32
+    model, config = tiny_model("vit")
+    clip = Clip(model.to(torch.bfloat16), None, None, "vit", config)
+    f = clip.image_features(pixels(clip).to(torch.bfloat16))
+    assert f.dtype is torch.float32
     assert clip.heads["visual"].weight.dtype is torch.float32
+
+
+def test_image_size_is_a_number_whether_the_model_has_one_or_two(
+    clips: Callable[[str], Clip],
+) -> None:
+    sizes = {kind: clips(kind).model.visual.image_size for kind in ("vit", "modified-resnet")}
+    assert sizes == {"vit": (32, 32), "modified-resnet": 64}
+    assert clips("vit").image_size == 32
+    assert clips("modified-resnet").image_size == 64
+
+
+def test_normalized_is_what_the_preprocessing_does(
+    clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision.transforms.functional import normalize
+
+    mean = (0.1, 0.2, 0.3)
+    std = (0.4, 0.5, 0.6)
+    monkeypatch.setattr(clip.model.visual, "image_mean", mean)
+    monkeypatch.setattr(clip.model.visual, "image_std", std)
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(clip.normalized(x), normalize(x, mean, std))
+
+    x.requires_grad_(True)
+    clip.normalized(x).sum().backward()
+    assert torch.allclose(x.grad[0, :, 0, 0], 1 / torch.tensor(std))
 
 
 @pytest.mark.parametrize(("side", "find"), [("image", image_head), ("text", text_head)])
@@ -145,18 +170,18 @@ def test_load_clip_refuses_a_tower_without_projection(make_folder: Callable[...,
     config = json.loads((folder / CONFIG).read_text())
     config["model_cfg"]["vision_cfg"]["timm_proj"] = "none"
     (folder / CONFIG).write_text(json.dumps(config))
-    from safetensors.torch import load_file, save_file
-
-    tensors = {
-        k: v for k, v in load_file(folder / WEIGHTS).items() if not k.startswith("visual.head")
-    }
+    tensors = load_file(folder / WEIGHTS)
+    del tensors["visual.head.proj.weight"]
     save_file(tensors, folder / WEIGHTS)
     with pytest.raises(ModelError, match="image tower TimmModel"):
         load_clip(folder, device="cpu")
 
 
+# ---- the fingerprint
+
+
 def test_fingerprint_follows_the_architecture(clip: Clip, make_folder: Callable[..., Path]) -> None:
-    """The same weights with another activation are another model: no cache and no edit may be shared."""
+    """The same weights with another activation make another model, with caches of its own."""
     folder = make_folder()
     assert load_clip(folder, device="cpu").fingerprint() == clip.fingerprint()
     config = json.loads((folder / CONFIG).read_text())
@@ -166,14 +191,109 @@ def test_fingerprint_follows_the_architecture(clip: Clip, make_folder: Callable[
 
 
 def test_fingerprint_follows_the_weights() -> None:
-    clips = [
-        Clip(tiny_model("vit", seed)[0], None, None, "x", {"model_cfg": {}}) for seed in (0, 0, 1)
-    ]
-    first, again, other = (c.fingerprint() for c in clips)
+    clips = [tiny_clip(seed) for seed in (0, 0, 1)]
+    first, again, other = (clip.fingerprint() for clip in clips)
     assert first == again != other
     with torch.no_grad():
         clips[0].model.visual.conv1.weight.view(-1)[0] += 1e-3
     assert clips[0].fingerprint() != first
+
+
+def tiny_clip(seed: int = 0) -> Clip:
+    """One that a test may change."""
+    model, config = tiny_model("vit", seed)
+    return Clip(model.requires_grad_(False), None, None, "tiny", {"model_cfg": config})
+
+
+@pytest.fixture
+def hashes(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What has been hashed since the start of the test, one entry a hash."""
+    started: list[bytes] = []
+    sha256 = hashlib.sha256
+
+    def counting(data: bytes = b"", **options: bool) -> object:
+        started.append(data)
+        return sha256(data, **options)
+
+    monkeypatch.setattr(hashlib, "sha256", counting)
+    return started
+
+
+def test_the_weights_are_hashed_once(hashes: list[bytes]) -> None:
+    clip = tiny_clip()
+    first = clip.fingerprint()
+    clip.image_features(pixels(clip))  # takes the head away for a while, and puts it back
+    assert clip.fingerprint() == first
+    assert len(hashes) == 1
+
+
+def test_an_edit_and_its_exact_restore_are_both_hashed_anew(hashes: list[bytes]) -> None:
+    clip = tiny_clip()
+    before = clip.fingerprint()
+    head = clip.heads["visual"]
+    W = head.weight
+    head.write(2 * W)
+    assert clip.fingerprint() != before
+    head.write(W)
+    assert clip.fingerprint() == before
+    assert len(hashes) == 3
+
+
+def test_a_part_of_a_tensor_that_changes_in_place_is_noticed() -> None:
+    clip = tiny_clip()
+    for name, tensor in clip.model.state_dict().items():
+        before = clip.fingerprint()
+        tensor.view(-1)[0] += 1
+        assert clip.fingerprint() != before, name
+
+
+def put_another_parameter(clip: Clip, values: torch.Tensor) -> None:
+    clip.model.visual.proj = None
+    clip.model.visual.proj = torch.nn.Parameter(values, requires_grad=False)
+
+
+def put_other_memory(clip: Clip, values: torch.Tensor) -> None:
+    """As a conversion to another precision does: neither the object nor its counter changes."""
+    clip.model.visual.proj.data = values
+
+
+@pytest.mark.parametrize("put", [put_another_parameter, put_other_memory])
+def test_other_values_in_the_place_of_the_old_are_noticed(
+    put: Callable[[Clip, torch.Tensor], None],
+) -> None:
+    """Without holding on to the old tensors, new ones could get their identity or their memory."""
+    clip = tiny_clip()
+    seen = {clip.fingerprint()}
+    for number in range(20):
+        for _ in range(1 + number % 3):  # some get the place of the one before
+            put(clip, torch.full((32, 16), float(number)))
+        seen.add(clip.fingerprint())
+    assert len(seen) == 21
+
+
+def test_another_precision_and_back_is_noticed() -> None:
+    clip = tiny_clip()
+    before = clip.fingerprint()
+    clip.model.half().float()
+    assert clip.fingerprint() != before
+
+
+def test_a_changed_architecture_is_noticed() -> None:
+    clip = tiny_clip()
+    before = clip.fingerprint()
+    clip.config["model_cfg"]["quick_gelu"] = True
+    assert clip.fingerprint() != before
+
+
+def test_tensors_that_count_no_changes_are_always_hashed(hashes: list[bytes]) -> None:
+    with torch.inference_mode():
+        clip = tiny_clip()
+    before = clip.fingerprint()
+    assert clip.fingerprint() == before
+    with torch.inference_mode():
+        clip.model.visual.proj.mul_(2)
+    assert clip.fingerprint() != before
+    assert len(hashes) == 3
 
 
 # ---- loading
@@ -281,7 +401,10 @@ def test_a_pickle_file_as_tag_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def named(make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Teaches open_clip, for one test, a small model "tiny" with the tags "right" and "mismatched" (quick_gelu)."""
+    """Teaches open_clip, for one test, a small model "tiny" with two tags.
+
+    "right", and "mismatched", which was trained with QuickGELU.
+    """
     folder = make_folder()
     cfg = json.loads((folder / CONFIG).read_text())["model_cfg"]
     tag = {"file": str(folder / WEIGHTS), "mean": (0.5,) * 3, "std": (0.25,) * 3}
@@ -323,32 +446,28 @@ def test_a_safetensors_file_stands_for_a_tag(named: Path) -> None:
 def test_a_file_takes_the_preprocessing_that_all_tags_of_its_architecture_share(
     named: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert (
-        load_clip("tiny", str(named / WEIGHTS), device="cpu").model.visual.image_std == (0.25,) * 3
-    )
-    other = {
-        **open_clip.pretrained._PRETRAINED["tiny"],
-        "third": {"file": "", "mean": (0.4,) * 3, "std": (0.3,) * 3},
-    }
-    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny", other)
-    visual = load_clip("tiny", str(named / WEIGHTS), device="cpu").model.visual
-    assert visual.image_std == open_clip.OPENAI_DATASET_STD  # they differ: open_clip's default
+    clip = load_clip("tiny", str(named / WEIGHTS), device="cpu")
+    assert clip.model.visual.image_std == (0.25,) * 3
+
+    third = {"file": "", "mean": (0.4,) * 3, "std": (0.3,) * 3}
+    tags = {**open_clip.pretrained._PRETRAINED["tiny"], "third": third}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny", tags)
+    clip = load_clip("tiny", str(named / WEIGHTS), device="cpu")
+    # They differ: open_clip's default.
+    assert clip.model.visual.image_std == open_clip.OPENAI_DATASET_STD
 
 
 @pytest.mark.parametrize("suffix", ["pt", "pth", "bin"])
 @pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "training checkpoint"])
 def test_a_state_dict_loads(named: Path, tmp_path: Path, suffix: str, wrapped: bool) -> None:
-    tensors, file = load_file(named / WEIGHTS), tmp_path / f"weights.{suffix}"
+    tensors = load_file(named / WEIGHTS)
     if wrapped:
-        tensors = {
-            "epoch": 3,
-            "state_dict": {f"module.{key}": value for key, value in tensors.items()},
-        }
+        renamed = {f"module.{key}": value for key, value in tensors.items()}
+        tensors = {"epoch": 3, "state_dict": renamed}
+    file = tmp_path / f"weights.{suffix}"
     torch.save(tensors, file)
-    assert (
-        load_clip("tiny", file, device="cpu").fingerprint()
-        == load_clip(named, device="cpu").fingerprint()
-    )
+    loaded = load_clip("tiny", file, device="cpu")
+    assert loaded.fingerprint() == load_clip(named, device="cpu").fingerprint()
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -359,11 +478,37 @@ def test_a_torchscript_archive_is_refused(named: Path, tmp_path: Path) -> None:
 
 
 def test_a_pickle_that_breaks_the_safe_reader_itself_is_named(named: Path, tmp_path: Path) -> None:
-    (tmp_path / "odd.bin").write_bytes(
-        b"\x80\x02ccollections\nOrderedDict\nK\x01R."
-    )  # its arguments are no tuple
+    # Its arguments are no tuple.
+    (tmp_path / "odd.bin").write_bytes(b"\x80\x02ccollections\nOrderedDict\nK\x01R.")
     with pytest.raises(ModelError, match=r"odd\.bin is not a state dict"):
         load_clip("tiny", tmp_path / "odd.bin")
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+@pytest.mark.parametrize("name", ["bundled", "broken"])
+def test_loading_leaves_the_environment_as_it_was(
+    name: str, before: str | None, make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", raising=False)
+    if before is not None:
+        monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", before)
+    environment = dict(os.environ)
+    if name == "bundled":
+        load_clip("bundled", device="cpu")
+    else:
+        folder = make_folder()
+        save_file({"a": torch.ones(1)}, folder / WEIGHTS)
+        with pytest.raises(ModelError, match="cannot load"):
+            load_clip(folder, device="cpu")
+    assert dict(os.environ) == environment
+
+
+def test_a_pickle_is_refused_on_a_second_reading_without_weights_only(tmp_path: Path) -> None:
+    """open_clip reads again without that argument after a TypeError; older torch then unpickles."""
+    torch.save(Bomb(tmp_path / "opened"), tmp_path / "bomb.bin")
+    with _only_weights_are_unpickled(), pytest.raises(pickle.UnpicklingError):
+        torch.load(tmp_path / "bomb.bin", weights_only=False)
+    assert not (tmp_path / "opened").exists()
 
 
 def test_a_file_that_is_no_state_dict_is_named(named: Path, tmp_path: Path) -> None:
@@ -388,17 +533,19 @@ def test_half_precision_computes_the_edit_in_single(
     make_folder: Callable[..., Path], kind: str, precision: str, dtype: torch.dtype
 ) -> None:
     clip = load_clip(make_folder(kind), device="cpu", precision=precision)
-    head = clip.heads["visual"]
-    assert head.tensors()[0].dtype is dtype and head.weight.dtype is torch.float32
+    visual = clip.heads["visual"]
+    text = clip.heads["text"]
+    assert visual.tensors()[0].dtype is dtype and visual.weight.dtype is torch.float32
+
     x = pixels(clip)
-    f, g = clip.image_features(x), clip.text_features(PROMPTS)
+    f = clip.image_features(x)
+    g = clip.text_features(PROMPTS)
     assert f.dtype is g.dtype is torch.float32
+
     with torch.no_grad():
-        expected = (
-            clip.model.encode_image(x.to(dtype)).float(),
-            clip.model.encode_text(clip.tokenizer(PROMPTS)).float(),
-        )
-    for found, h in zip((f @ head.weight, g @ clip.heads["text"].weight), expected, strict=True):
+        image = clip.model.encode_image(x.to(dtype)).float()
+        words = clip.model.encode_text(clip.tokenizer(PROMPTS)).float()
+    for found, h in ((f @ visual.weight, image), (g @ text.weight, words)):
         torch.testing.assert_close(found, h, rtol=0, atol=0.02 * float(h.abs().max()))
 
 

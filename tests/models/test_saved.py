@@ -34,6 +34,7 @@ from clip_unlearn import (
 from clip_unlearn.core.errors import InputError
 from clip_unlearn.models import clip as models_module
 from clip_unlearn.models.files import put
+from clip_unlearn.models.saved import check_folder, versions
 
 
 @pytest.fixture
@@ -49,6 +50,11 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+def facts_in(folder: Path) -> dict:
+    """What the edit.json of an edited CLIP says."""
+    return json.loads((folder / "edit.json").read_text())
+
+
 # ---- an edit alone
 
 
@@ -59,44 +65,47 @@ def test_an_edit_read_back_is_the_same_edit(
     edit = fit_edit(prototypes, REQUESTS[paradigm])
     again = load_edit(save_edit(edit, tmp_path / "new" / "edit.safetensors"), clip)
     assert torch.equal(again.weight(prototypes.W, 0.7), edit.weight(prototypes.W, 0.7))
-    assert (again.request, again.method, again.seed, again.base, again.towers) == (
-        edit.request, edit.method, prototypes.seed, clip.fingerprint(), edit.towers,
-    )  # fmt: skip
+    assert again.request == edit.request
+    assert again.method == edit.method
+    assert again.seed == prototypes.seed
+    assert again.base == clip.fingerprint()
+    assert again.towers == edit.towers
 
 
 def test_an_edit_of_vit_b_32_size_is_small(tmp_path: Path) -> None:
     factors = {
-        t: (torch.randn(D, 28), torch.randn(28, 512)) for t, D in (("visual", 768), ("text", 512))
+        "visual": (torch.randn(768, 28), torch.randn(28, 512)),
+        "text": (torch.randn(512, 28), torch.randn(28, 512)),
     }
-    file = save_edit(
-        ProjectionEdit(ForgetRequest(["dog"]), "oblique", factors, 0, "b" * 16), tmp_path / "edit"
-    )
+    edit = ProjectionEdit(ForgetRequest(["dog"]), "oblique", factors, 0, "b" * 16)
+    file = save_edit(edit, tmp_path / "edit")
     assert file.stat().st_size < 1e6
 
 
 def test_the_file_says_what_it_is_without_a_clip(edit: ProjectionEdit, tmp_path: Path) -> None:
     facts = read_edit(save_edit(edit, tmp_path / "edit.safetensors"))
-    assert (
-        facts["classes"] == ["dog"] and facts["domains"] is None and facts["method"] == edit.method
-    )
-    assert (
-        facts["base_fingerprint"] == edit.base
-        and "torch" in facts["versions"]
-        and facts["towers"] == "both"
-    )
+    assert facts["classes"] == ["dog"]
+    assert facts["domains"] is None
+    assert facts["method"] == edit.method
+    assert facts["towers"] == "both"
+    assert facts["base_fingerprint"] == edit.base
+    assert facts["versions"] == versions()
+
+
+def test_versions_are_those_of_what_makes_an_edit_and_of_what_is_asked_for() -> None:
+    usual = ["python", "clip_unlearn", "torch", "open_clip_torch", "timm", "safetensors"]
+    assert list(versions()) == usual
+    assert list(versions("torchvision", "papermill")) == [*usual, "torchvision", "papermill"]
+    assert versions()["open_clip_torch"] == open_clip.__version__
 
 
 def test_an_edit_is_refused_on_another_clip(
     edit: ProjectionEdit, clip: Clip, make_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    file, other = (
-        save_edit(edit, tmp_path / "edit.safetensors"),
-        load_clip(make_folder(seed=1), device="cpu"),
-    )
-    with pytest.raises(
-        InputError,
-        match=rf"fitted on a CLIP with the weights {clip.fingerprint()}, and vit-1 in fp32",
-    ):
+    file = save_edit(edit, tmp_path / "edit.safetensors")
+    other = load_clip(make_folder(seed=1), device="cpu")
+    refusal = rf"fitted on a CLIP with the weights {clip.fingerprint()}, and vit-1 in fp32"
+    with pytest.raises(InputError, match=refusal):
         load_edit(file, other)
     with pytest.raises(InputError, match=r"the edit was fitted on a CLIP with the weights"):
         save_edited(other, edit, 1.0, tmp_path / "edited")
@@ -155,14 +164,20 @@ def test_a_folder_in_the_place_of_an_edit_file_stays(edit: ProjectionEdit, tmp_p
 
 
 def test_composed_edits_are_the_sum_of_their_changes(clip: Clip, prototypes: Prototypes) -> None:
-    one, two = (fit_edit(prototypes, ForgetRequest([c])) for c in ("dog", "cat"))
-    W, both = prototypes.W, compose([one, two], [1.0, 0.5])
-    expected = W + 0.8 * ((one.weight(W, 1.0) - W) + 0.5 * (two.weight(W, 1.0) - W))
+    one = fit_edit(prototypes, ForgetRequest(["dog"]))
+    two = fit_edit(prototypes, ForgetRequest(["cat"]))
+    both = compose([one, two], [1.0, 0.5])
+    swapped = compose([two, one], [0.5, 1.0])
+
+    W = prototypes.W
+    first_change = one.weight(W, 1.0) - W
+    second_change = two.weight(W, 1.0) - W
+    expected = W + 0.8 * (first_change + 0.5 * second_change)
     torch.testing.assert_close(both.weight(W, 0.8), expected, atol=1e-6, rtol=1e-5)
-    assert both.weight(W, 0.0) is W and both.towers == "visual"
-    torch.testing.assert_close(
-        compose([two, one], [0.5, 1.0]).weight(W, 0.8), expected, atol=1e-6, rtol=1e-5
-    )
+    torch.testing.assert_close(swapped.weight(W, 0.8), expected, atol=1e-6, rtol=1e-5)
+    assert both.weight(W, 0.0) is W
+    assert both.towers == "visual"
+
     before = state(clip)
     with one.applied(clip), two.applied(clip, 0.5):
         nested = clip.heads["visual"].weight
@@ -175,10 +190,8 @@ def test_composed_edits_are_the_sum_of_their_changes(clip: Clip, prototypes: Pro
 def test_a_sequence_edits_every_tower_that_one_of_its_edits_does(
     clip: Clip, prototypes: Prototypes
 ) -> None:
-    one, two = (
-        fit_edit(prototypes, REQUESTS["global"]),
-        fit_edit(prototypes, REQUESTS["global"], towers="text"),
-    )
+    one = fit_edit(prototypes, REQUESTS["global"])
+    two = fit_edit(prototypes, REQUESTS["global"], towers="text")
     both = compose([one, two])
     assert both.towers == "both"
     before = clip.heads["text"].weight
@@ -203,9 +216,9 @@ def test_a_sequence_is_saved_with_every_edit_named(
     steps = [fit_edit(prototypes, request) for request in REQUESTS.values()]
     both = compose(steps, [1.0, 0.5, 0.25])
     folder = save_edited(clip, both, 0.8, tmp_path / "edited")
-    facts = json.loads((folder / "edit.json").read_text())
-    assert [e["paradigm"] for e in facts["edits"]] == list(REQUESTS)
-    assert [e["strength"] for e in facts["edits"]] == pytest.approx([0.8, 0.4, 0.2])
+    edits = facts_in(folder)["edits"]
+    assert [e["paradigm"] for e in edits] == list(REQUESTS)
+    assert [e["strength"] for e in edits] == pytest.approx([0.8, 0.4, 0.2])
     assert (folder / "README.md").read_text().count("\n- **") == len(steps)
     again = load_clip(folder, device="cpu")
     assert torch.equal(again.heads["visual"].weight, both.weight(prototypes.W, 0.8))
@@ -225,20 +238,17 @@ def test_a_saved_edit_is_a_base_of_its_own(
 def test_edit_json_says_everything_that_makes_it_again(
     clip: Clip, prototypes: Prototypes, edit: ProjectionEdit, tmp_path: Path
 ) -> None:
-    facts = json.loads(
-        (save_edited(clip, edit, 0.5, tmp_path / "edited") / "edit.json").read_text()
-    )
-    assert facts["seed"] == prototypes.seed and facts["base_fingerprint"] == clip.fingerprint()
-    assert facts["precision"] == "fp32" and facts["towers"] == "both" and facts["strength"] == 0.5
+    facts = facts_in(save_edited(clip, edit, 0.5, tmp_path / "edited"))
+    assert facts["seed"] == prototypes.seed
+    assert facts["base_fingerprint"] == clip.fingerprint()
+    assert facts["precision"] == "fp32"
+    assert facts["towers"] == "both"
+    assert facts["strength"] == 0.5
     assert facts["versions"]["open_clip_torch"] == open_clip.__version__
 
 
 def test_the_preprocessing_is_in_the_configuration(
-    clip: Clip,
-    edit: ProjectionEdit,
-    clip_folder: Path,
-    make_folder: Callable[..., Path],
-    tmp_path: Path,
+    edit: ProjectionEdit, make_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     base = make_folder()
     config = json.loads((base / "open_clip_config.json").read_text())
@@ -249,9 +259,8 @@ def test_the_preprocessing_is_in_the_configuration(
     }
     (base / "open_clip_config.json").write_text(json.dumps(config))
     loaded = load_clip(base, device="cpu")
-    _, _, preprocess = open_clip.create_model_and_transforms(
-        f"local-dir:{save_edited(loaded, edit, 1.0, tmp_path / 'edited')}"
-    )
+    folder = save_edited(loaded, edit, 1.0, tmp_path / "edited")
+    _, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     assert str(preprocess) == str(loaded.preprocess) and "0.3" in str(preprocess)
 
 
@@ -262,16 +271,19 @@ def test_the_card_is_one_that_the_hub_reads(
     measured = {"forget": {"n": 40, "before": 0.95, "after": 0.0125}, "same_class": None}
     folder = save_edited(tagged, edit, 0.5, tmp_path / "edited", measured, "PACS", license="mit")
     card = huggingface_hub.ModelCard.load(folder / "README.md")
-    assert card.data.library_name == "open_clip" and card.data.license == "mit"
-    assert (
-        card.data.base_model == "laion/CLIP-ViT-B-32-laion2B-s34B-b79K" and "clip" in card.data.tags
-    )
+    assert card.data.library_name == "open_clip"
+    assert card.data.license == "mit"
+    assert card.data.base_model == "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
+    assert "clip" in card.data.tags
     assert "**dog** in every domain (global): the calibrated edit at strength 0.5" in card.text
-    assert (
-        "On PACS:" in card.text
-        and "| forget | 40 | 0.950 | 0.013 |" in card.text
-        and "same class" not in card.text
-    )
+    table = """On PACS:
+
+| images | n | before | after |
+|:--|--:|--:|--:|
+| forget | 40 | 0.950 | 0.013 |
+
+"""
+    assert table in card.text
     assert "linear probe" in card.text and "no claim about privacy" in card.text
 
 
@@ -313,7 +325,7 @@ def test_a_failure_half_way_leaves_the_older_one(
 def test_an_older_edit_is_replaced(clip: Clip, edit: ProjectionEdit, tmp_path: Path) -> None:
     save_edited(clip, edit, 1.0, tmp_path / "edited")
     folder = save_edited(clip, edit, 0.25, tmp_path / "edited")
-    assert json.loads((folder / "edit.json").read_text())["strength"] == 0.25
+    assert facts_in(folder)["strength"] == 0.25
     assert [p.name for p in tmp_path.iterdir()] == ["edited"]
 
 
@@ -321,9 +333,7 @@ def test_a_folder_that_is_no_edited_clip_is_never_replaced(
     clip: Clip, edit: ProjectionEdit, clip_folder: Path, tmp_path: Path
 ) -> None:
     base = shutil.copytree(clip_folder, tmp_path / "base")
-    with pytest.raises(
-        InputError, match=r"base is in the way: it is not empty, and no edited CLIP"
-    ):
+    with pytest.raises(InputError, match=r"base holds other files; name a new folder"):
         save_edited(clip, edit, 1.0, base)
     assert load_clip(base, device="cpu").fingerprint() == clip.fingerprint()
     (tmp_path / "file").write_text("mine")
@@ -331,6 +341,22 @@ def test_a_folder_that_is_no_edited_clip_is_never_replaced(
         save_edited(clip, edit, 1.0, tmp_path / "file")
     (tmp_path / "empty").mkdir()
     assert (save_edited(clip, edit, 1.0, tmp_path / "empty") / "edit.json").is_file()
+
+
+def test_a_folder_that_cannot_be_used_is_refused_before_the_work(
+    clip: Clip, edit: ProjectionEdit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_folder(tmp_path / "new" / "folder", "bundled")
+    folder = save_edited(clip, edit, 1.0, tmp_path / "edited")
+    check_folder(folder, "bundled")
+    for name in (str(folder), f"local-dir:{folder}"):
+        with pytest.raises(InputError, match="is the model itself"):
+            check_folder(folder, name)
+    with pytest.raises(InputError, match="holds other files"):
+        check_folder(tmp_path, "bundled")
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match="cannot be the one you are in"):
+        check_folder(folder, "bundled")
 
 
 def test_sequences_are_what_compose_returns(edit: ProjectionEdit) -> None:
@@ -359,7 +385,7 @@ def test_an_edit_alone_replaces_no_file_that_is_no_edit(
     assert load_file(tmp_path / "weights.safetensors")["a"] == 1
 
 
-def test_an_edit_of_an_edited_clip_still_tells_of_the_first(
+def test_an_edit_of_an_edited_clip_still_names_the_first(
     clip: Clip, edit: ProjectionEdit, grid: ConceptGrid, tmp_path: Path
 ) -> None:
     first = load_clip(save_edited(clip, edit, 1.0, tmp_path / "first"), device="cpu")
@@ -367,28 +393,27 @@ def test_an_edit_of_an_edited_clip_still_tells_of_the_first(
         first, grid, per_cell=1, kind="latent", progress=False, cache=False
     )
     folder = save_edited(first, fit_edit(made, ForgetRequest(["house"])), 0.5, tmp_path / "second")
-    told = json.loads((folder / "edit.json").read_text())["edits"]
-    assert [e["classes"] for e in told] == [list(edit.request.classes), ["house"]]
+    edits = facts_in(folder)["edits"]
+    assert [e["classes"] for e in edits] == [["dog"], ["house"]]
     assert "**house**" in (folder / "README.md").read_text()
 
 
 def test_what_cannot_be_put_in_place_brings_the_older_folder_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old, rename = tmp_path / "old", Path.rename
+    old = tmp_path / "old"
     old.mkdir()
     (old / "x").write_text("kept")
+    (tmp_path / "new").mkdir()
+    rename = Path.rename
 
     def broken(self: Path, target: Path) -> Path:
         if self.name == "new":
             raise OSError("disk trouble")
         return rename(self, target)
 
-    (tmp_path / "new").mkdir()
     monkeypatch.setattr(Path, "rename", broken)
     with pytest.raises(OSError, match="disk trouble"):
         put(tmp_path / "new", old)
-    assert (old / "x").read_text() == "kept" and {p.name for p in tmp_path.iterdir()} == {
-        "old",
-        "new",
-    }
+    assert (old / "x").read_text() == "kept"
+    assert {p.name for p in tmp_path.iterdir()} == {"old", "new"}

@@ -1,4 +1,7 @@
-"""open_clip's own configurations, at reduced size: the head is found, is the last thing that happens, and is edited."""
+"""open_clip's own configurations, at reduced size.
+
+The head is found, it is the last thing that happens, and an edit of it is exact.
+"""
 
 from __future__ import annotations
 
@@ -55,18 +58,16 @@ def named(
 
 
 def pixels(clip: Clip) -> torch.Tensor:
-    size = clip.model.visual.image_size
-    size = size if isinstance(size, tuple) else (size, size)
-    return torch.randn(3, 3, *size, generator=torch.Generator().manual_seed(0))
+    s = clip.image_size
+    return torch.randn(3, 3, s, s, generator=torch.Generator().manual_seed(0))
 
 
 @torch.no_grad()
 def embeddings(model: torch.nn.Module, clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:
     """By the model's own methods."""
-    tokens = clip.tokenizer(PROMPTS)
-    return model.encode_image(pixels(clip), normalize=False), model.encode_text(
-        tokens, normalize=False
-    )
+    images = model.encode_image(pixels(clip), normalize=False)
+    texts = model.encode_text(clip.tokenizer(PROMPTS), normalize=False)
+    return images, texts
 
 
 def assert_close(found: torch.Tensor, expected: torch.Tensor, relative: float = 1e-5) -> None:
@@ -75,57 +76,58 @@ def assert_close(found: torch.Tensor, expected: torch.Tensor, relative: float = 
 
 def random_edit(clip: Clip, rank: int = 2) -> ProjectionEdit:
     """Noise of a size that matters on both sides."""
-    rng, factors = torch.Generator().manual_seed(1), {}
+    rng = torch.Generator().manual_seed(1)
+    factors = {}
     for tower, head in clip.heads.items():
         W = head.weight
-        A, B = (
-            torch.randn(len(W), rank, generator=rng),
-            torch.randn(rank, W.shape[1], generator=rng),
-        )
+        D, d = W.shape
+        A = torch.randn(D, rank, generator=rng)
+        B = torch.randn(rank, d, generator=rng)
         factors[tower] = (A * W.norm() / (A @ B).norm(), B)
     return ProjectionEdit(ForgetRequest(["dog"]), "noise", factors)
 
 
 def test_features_times_w_are_what_the_model_itself_puts_out(named: tuple[str, Clip]) -> None:
     _, clip = named
-    for f, head, h in zip(
-        (clip.image_features(pixels(clip)), clip.text_features(PROMPTS)),
-        (clip.heads["visual"], clip.heads["text"]),
-        embeddings(clip.model, clip),
-        strict=True,
-    ):
+    features = (clip.image_features(pixels(clip)), clip.text_features(PROMPTS))
+    expected = embeddings(clip.model, clip)
+    for f, head, h in zip(features, clip.heads.values(), expected, strict=True):
         assert_close(f @ head.weight, h)
         assert h.std(0).max() > 1e-3 * h.abs().max()  # the inputs do differ
 
 
 def test_the_head_is_where_the_table_says(named: tuple[str, Clip]) -> None:
     name, clip = named
-    head, (place, D, bias) = clip.heads["visual"], PLACES[name]
+    place, D, bias = PLACES[name]
     module, _, last = place.rpartition(".")
-    assert (head.owner, head.name) == (clip.model.get_submodule(module), last)
-    assert (
-        head.weight.shape == (D + bias, clip.config["model_cfg"]["embed_dim"])
-        and head.constant == bias
-    )
+    head = clip.heads["visual"]
+    assert head.owner is clip.model.get_submodule(module)
+    assert head.name == last
+    assert head.weight.shape == (D + bias, clip.config["model_cfg"]["embed_dim"])
+    assert head.constant == bias
 
 
 def test_an_edit_is_exact_restored_saved_and_loaded_by_plain_open_clip(
     named: tuple[str, Clip], tmp_path: Path
 ) -> None:
     _, clip = named
-    edit, before = random_edit(clip), {k: v.clone() for k, v in clip.model.state_dict().items()}
+    edit = random_edit(clip)
+    before = {name: tensor.clone() for name, tensor in clip.model.state_dict().items()}
+
+    # Exact.
     with edit.applied(clip, 0.7):
         edited = embeddings(clip.model, clip)
-    sides = zip(
-        (clip.image_features(pixels(clip)), clip.text_features(PROMPTS)),
-        clip.heads.items(),
-        strict=True,
-    )
-    for (f, (tower, head)), h in zip(sides, edited, strict=True):
+    features = (clip.image_features(pixels(clip)), clip.text_features(PROMPTS))
+    for f, (tower, head), h in zip(features, clip.heads.items(), edited, strict=True):
         assert_close(f @ edit.weight(head.weight, 0.7, tower), h)
-    assert all(torch.equal(v, before[k]) for k, v in clip.model.state_dict().items())
     for h, unedited in zip(edited, embeddings(clip.model, clip), strict=True):
         assert (h - unedited).abs().max() > 0.01 * unedited.abs().max()
+
+    # Restored.
+    for name, tensor in clip.model.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+    # Saved and loaded.
     folder = save_edited(clip, edit, 0.7, tmp_path / "edited")
     model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     for found, expected in zip(embeddings(model.eval(), clip), edited, strict=True):
@@ -134,9 +136,10 @@ def test_an_edit_is_exact_restored_saved_and_loaded_by_plain_open_clip(
 
 def test_coca_normalises_unasked_and_its_features_are_taken_before(tmp_path: Path) -> None:
     clip = load_clip(write(tmp_path / "coca", "coca_ViT-B-32"), device="cpu")
+    x = pixels(clip)
     with torch.no_grad():
-        own = clip.model.encode_image(pixels(clip))
-    h = clip.image_features(pixels(clip)) @ clip.heads["visual"].weight
+        own = clip.model.encode_image(x)
+    h = clip.image_features(x) @ clip.heads["visual"].weight
     torch.testing.assert_close(own, torch.nn.functional.normalize(h, dim=-1), atol=1e-5, rtol=0)
     assert not torch.allclose(own, h, atol=1e-2)
 
@@ -145,7 +148,8 @@ def test_coca_normalises_unasked_and_its_features_are_taken_before(tmp_path: Pat
 def test_a_tower_without_a_projection_gets_the_identity_and_puts_out_the_very_same(
     name: str, tmp_path: Path
 ) -> None:
-    folder, (model, config) = write(tmp_path / name, name), build(name)
+    folder = write(tmp_path / name, name)
+    model, config = build(name)
     with small_timm(name):
         clip = load_clip(folder, device="cpu")
     assert torch.equal(clip.heads["visual"].weight, torch.eye(32))
@@ -248,10 +252,8 @@ PROJECTIONS: dict[str, Callable[[], torch.nn.Module]] = {
 @pytest.mark.parametrize(("kind", "D"), [("linear", 12), ("mlp", 14)])
 def test_the_last_layer_of_a_hugging_face_projection_is_the_head(kind: str, D: int) -> None:
     tower = hugging_face_tower(PROJECTIONS[kind]())
-    head, tokens = (
-        text_head(SimpleNamespace(text=tower)),
-        torch.tensor([[1, 2, 3, 0], [7, 8, 9, 10]]),
-    )
+    head = text_head(SimpleNamespace(text=tower))
+    tokens = torch.tensor([[1, 2, 3, 0], [7, 8, 9, 10]])
     with torch.no_grad():
         with head.bypassed() as finish:
             f = finish(tower(tokens))
@@ -271,9 +273,13 @@ def test_a_hugging_face_tower_without_projection_is_refused_by_name() -> None:
 def test_a_real_hugging_face_text_tower(name: str, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.RobertaConfig(
-        vocab_size=49408, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+        vocab_size=49408,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
         max_position_embeddings=32,
-    )  # fmt: skip
+    )
     config.save_pretrained(tmp_path / "text")
     folder = write(tmp_path / name, name, hf_model=tmp_path / "text")
     clip = load_clip(folder, device="cpu")
@@ -281,11 +287,9 @@ def test_a_real_hugging_face_text_tower(name: str, tmp_path: Path) -> None:
     edit = random_edit(clip)
     with edit.applied(clip):
         edited = embeddings(clip.model, clip)
-    assert_close(
-        clip.text_features(PROMPTS) @ edit.weight(clip.heads["text"].weight, 1.0, "text"), edited[1]
-    )
-    model, _, _ = open_clip.create_model_and_transforms(
-        f"local-dir:{save_edited(clip, edit, 1.0, tmp_path / 'out')}"
-    )
+    W = edit.weight(clip.heads["text"].weight, 1.0, "text")
+    assert_close(clip.text_features(PROMPTS) @ W, edited[1])
+    out = save_edited(clip, edit, 1.0, tmp_path / "out")
+    model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{out}")
     for found, expected in zip(embeddings(model.eval(), clip), edited, strict=True):
         assert_close(found, expected, 1e-6)
