@@ -72,16 +72,17 @@ def pictures(setting: Setting, mask: Tensor, width: int = 4) -> list[tuple[str, 
     images = setting.task.images
     groups = group_masks(mask, images)
     forgotten = mask.any(1)  # (C,)
-    alike = torch.isin(images.class_of, _look_alikes(setting.prototypes.class_text, forgotten))
+    look_alikes = _look_alikes(setting.prototypes.class_text, forgotten)
+    near = torch.isin(images.class_of, look_alikes)  # (n,)
 
     rows = {"to forget": groups["forget"]}
     if groups["same_class"] is not None:
         rows["same class, other domains: should stay"] = groups["same_class"]
-        rows["look-alikes, same domain: should stay"] = groups["same_domain"] & alike
+        rows["look-alikes, same domain: should stay"] = groups["same_domain"] & near
     elif forgotten.all():
         rows["other domains: should stay"] = groups["retained"]
     else:
-        rows["look-alikes: should stay"] = groups["retained"] & alike
+        rows["look-alikes: should stay"] = groups["retained"] & near
 
     chosen = []
     for title, members in rows.items():
@@ -94,9 +95,9 @@ def pictures(setting: Setting, mask: Tensor, width: int = 4) -> list[tuple[str, 
 
 def _look_alikes(class_text: Tensor, forgotten: Tensor) -> Tensor:
     """The two retained classes whose texts (C, d) are nearest to one of the forgotten (C,) bool."""
-    nearest = (class_text @ class_text[forgotten].T).amax(1)
-    nearest = nearest.masked_fill(forgotten, -2)  # below every cosine
-    return nearest.argsort(descending=True)[:2]
+    cosine = (class_text @ class_text[forgotten].T).amax(1)  # (C,)
+    cosine = cosine.masked_fill(forgotten, -2)  # below every cosine
+    return cosine.argsort(descending=True)[:2]
 
 
 def strength_panel(
