@@ -54,13 +54,10 @@ def measure(setting: Setting, edit: ProjectionEdit, strength: float) -> Measured
     W, W_text = edited_weights(setting.prototypes, edit, strength)
     predicted = predict(task, W, W_text)
 
-    right = predicted == task.images.class_of
+    right = predicted.eq(task.images.class_of).float()  # single precision, as in `evaluate`
     mask = edit.request.mask(setting.prototypes.grid)
     accuracy = group_accuracy(right, group_masks(mask, task.images))
-    groups = {}
-    for name, share in accuracy.items():
-        if not share.isnan():
-            groups[name] = share.float().item()  # as `evaluate` has it, so both round the same way
+    groups = {name: share.item() for name, share in accuracy.items() if not share.isnan()}
     return Measured(predicted, accuracy_grid(task, predicted).to_numpy(), groups)
 
 
