@@ -1,12 +1,13 @@
-"""Pictures of a comparison: every method's forgetting beside its price, for one request or over all of them.
+"""Pictures of a comparison for notebook 09: what every method forgets, beside what it costs.
 
 Methods stand in groups by what they see. Colour is left to the groups of images, as everywhere in
-the course.
+the course. The frames are those of `baselines.compare`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..baselines.comparison import BASELINES, PICTURES, SEES, comparison_table
-from ..measure.plots import COLORS, LABELS
+from ..measure.plots import COLORS, LABELS, legend_below
 from .widgets import LiveFigure, Panel, View, choice
 
 PRICE = ("retained", "same_class")
 MARKERS = {"forget": "o", "retained": "o", "same_class": "D"}
+SHIFT = {"same_class": 0.2}  # how far below its line a group is drawn
 INK = "0.15"
+TITLE = {"fontweight": "bold", "pad": 24}  # of a chart with its legend between title and axes
 
 
 def order(methods: Sequence[str]) -> list[str]:
@@ -28,226 +31,134 @@ def order(methods: Sequence[str]) -> list[str]:
     return [name for name in BASELINES if name in set(methods)]
 
 
-def places(methods: Sequence[str]) -> tuple[dict[str, int], dict[str, int]]:
+class Places(NamedTuple):
     """The line of each method and of each heading ("sees text"), counted from the top."""
-    lines, headings = {}, {}
+
+    lines: dict[str, int]
+    headings: dict[str, int]
+
+    @property
+    def height(self) -> int:
+        """The number of lines and headings."""
+        return len(self.lines) + len(self.headings)
+
+
+def places(methods: Sequence[str]) -> Places:
+    """Where the methods stand, each below the heading of what it sees."""
+    at = Places({}, {})
     for name in order(methods):
         heading = f"sees {BASELINES[name].sees}"
-        if heading not in headings:
-            headings[heading] = len(headings) + len(lines)
-        lines[name] = len(headings) + len(lines)
-    return lines, headings
+        if heading not in at.headings:
+            at.headings[heading] = at.height
+        at.lines[name] = at.height
+    return at
 
 
-def _name_lines(ax: Axes, methods: Sequence[str], shift: float = 0.0) -> None:
-    """Write methods and headings at the left of a chart; a heading's line is empty, so it may run into the chart."""
-    lines, headings = places(methods)
-    both = {**lines, **headings}
-    ax.set_yticks([y + shift for y in both.values()], both)
-    ax.tick_params(axis="y", length=0, pad=112, rotation=0)
-    for label in ax.get_yticklabels():
-        label.set(ha="left", color=INK, fontsize=10)
-        if label.get_text() in headings:
-            label.set(fontweight="bold", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
-
-
-def _prices(frame: pd.DataFrame) -> list[str]:
-    """The groups that should stay and that this frame has: "same_class" is measured for single cells alone."""
-    return [name for name in PRICE if name in frame and frame[name].notna().any()]
-
-
-def _axes(figure: Figure, methods: Sequence[str], prices: Sequence[str]) -> tuple[Axes, Axes]:
-    """Two empty charts on one list of methods: accuracy on what to forget, and change of what should stay."""
-    left, right = figure.subplots(1, 2, sharey=True)
-    _name_lines(left, methods)
-    lines, headings = places(methods)
-    left.set(xlim=(-3, 103), ylim=(len(lines) + len(headings) - 0.4, -0.5), xlabel="accuracy (%)")
-    right.set(xlim=(-103, 8), xlabel="change (points)")
-    left.set_title("to forget: 0 is best", color=COLORS["forget"], fontweight="bold", pad=24)
-    right.set_title("should stay: 0 is best", color=INK, fontweight="bold", pad=24)
-    for ax in (left, right):
-        ax.hlines(list(lines.values()), *ax.get_xlim(), color="0.93", lw=0.8, zorder=0)
-        ax.axvline(0, color="0.5", lw=1, zorder=0)
-    for name in prices:
-        right.plot([], [], MARKERS[name], color=COLORS[name], label=LABELS[name])
-    right.legend(
-        loc="lower center",
-        bbox_to_anchor=(0.5, 0.99),
-        ncols=2,
-        frameon=False,
-        handletextpad=0.1,
-        fontsize=10,
-    )
-    sns.despine(figure, left=True)
-    right.tick_params(axis="y", length=0)
-    return left, right
+# ---- all requests
 
 
 def overview(frame: pd.DataFrame, title: str) -> Figure:
-    """Mean (dot) and worst request (end of the line) of every method in a frame of `baselines.compare`."""
-    prices, (lines, headings) = _prices(frame), places(frame["method"])
-    figure = Figure(figsize=(10, 1.6 + 0.27 * (len(lines) + len(headings))), layout="constrained")
-    left, right = _axes(figure, list(lines), prices)
-    groups = frame.groupby("method")
-    for name, line in lines.items():
-        for ax, column, scale, worst in (
-            (left, "forget", 100, "max"),
-            *((right, p, 1, "min") for p in prices),
-        ):
-            values = scale * groups[column].get_group(name)
-            y = line + (0.2 if column == "same_class" else 0)
-            ax.plot(
-                [values.mean(), getattr(values, worst)()],
-                [y, y],
-                color=COLORS[column],
-                lw=1.5,
-                alpha=0.6,
-            )
-            ax.plot(values.mean(), y, MARKERS[column], color=COLORS[column], ms=6)
+    """Mean (dot) and worst request (end of the line) of every method."""
+    at = places(frame["method"])
+    prices = _prices(frame)
+    figure = Figure(figsize=(10, 1.6 + 0.27 * at.height), layout="constrained")
+    left, right = _axes(figure, at, prices)
+    for name, rows in frame.groupby("method"):
+        line = at.lines[name]
+        forget = 100 * rows["forget"]
+        _draw_span(left, line, "forget", forget.mean(), forget.max())
+        for price in prices:
+            _draw_span(right, line, price, rows[price].mean(), rows[price].min())
     figure.suptitle(title)
     return figure
 
 
-def row(frame: pd.DataFrame, requests: Sequence[str], title: str) -> Figure:
-    """Several requests side by side, what was to be forgotten right of 0 and what was lost left of it."""
-    lines, headings = places(frame["method"])
-    height = len(lines) + len(headings)
-    figure = Figure(figsize=(11, 1.5 + 0.25 * height), layout="constrained")
-    axes = figure.subplots(1, len(requests), sharey=True)
-    for ax, request in zip(axes, requests, strict=True):
-        rows = frame[frame["request"] == request].set_index("method").reindex(list(lines))
-        for name in (*_prices(frame), "forget"):
-            x = rows[name] * (100 if name == "forget" else 1)
-            ax.plot(
-                x,
-                list(lines.values()),
-                MARKERS[name],
-                color=COLORS[name],
-                alpha=0.8,
-                label=LABELS[name],
-            )
-        ax.axvline(0, color="0.5", lw=1, zorder=0)
-        ax.set(
-            xlim=(-108, 108),
-            ylim=(height - 0.4, -0.5),
-            xticks=[-100, -50, 0, 50, 100],
-            title=request,
-        )
-        ax.set_xlabel("change (points) | accuracy (%)", fontsize=8)
-        ax.tick_params(axis="y", length=0)
-    _name_lines(axes[0], list(lines))
-    figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+def _draw_span(ax: Axes, line: int, group: str, mean: float, worst: float) -> None:
+    y = line + SHIFT.get(group, 0)
+    ax.plot(
+        [mean, worst],
+        [y, y],
+        color=COLORS[group],
+        lw=1.5,
+        alpha=0.6,
     )
-    figure.suptitle(title)
-    sns.despine(figure, left=True)
-    return figure
-
-
-def comparison_panel(frame: pd.DataFrame, class_: str = "", domain: str = "") -> Panel:
-    """Pick a request out of a frame of `baselines.compare`: a class in one domain, or in all of them."""
-    prices, (lines, headings) = _prices(frame), places(frame["method"])
-    figure = LiveFigure(
-        figsize=(10, 1.4 + 0.27 * (len(lines) + len(headings))), dpi=88, layout="constrained"
-    )
-    left, right = _axes(figure, list(lines), prices)
-    dots = {
-        name: ax.plot([], [], MARKERS[name], color=COLORS[name])[0]
-        for ax, names in ((left, ["forget"]), (right, prices))
-        for name in names
-    }
-    figure.live(*dots.values())
-    figure.settle()
-    table = frame.set_index(["request", "method"])
-    parts = [request.split(" in ") for request in dict.fromkeys(frame["request"])]
-    classes, domains = (list(dict.fromkeys(names)) for names in zip(*parts, strict=True))
-
-    def draw(**values: str) -> View:
-        request = f"{values['class']} in {values['domain']}"
-        rows = table.loc[request].reindex(list(lines))
-        for name, dot in dots.items():
-            shift = 0.2 if name == "same_class" else 0
-            dot.set_data(
-                rows[name] * (100 if name == "forget" else 1),
-                [line + shift for line in lines.values()],
-            )
-        measured = rows[rows["forget"].notna()]
-        return View(figure, measured["forget"].to_dict(), _says(request, measured))
-
-    controls = {
-        "class": choice("class", classes, class_ or None),
-        "domain": choice("domain", domains, domain or None),
-    }
-    return Panel(draw, controls, "Every method's forgetting and its price, for one request")
-
-
-def _says(request: str, rows: pd.DataFrame) -> str:
-    """The best H and all who have it: of single requests many are equally good."""
-    best = rows["H"].round(2).max()
-    names = ", ".join(rows.index[rows["H"].round(2) == best])
-    return f"Forget <b>{request}</b>: the best H is {best:.2f}, by {names}."
+    ax.plot(mean, y, MARKERS[group], color=COLORS[group], ms=6)
 
 
 def scorecard(frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """Frames of `baselines.compare` by title in one table: mean (worst) of forgetting and price; beside it seconds."""
+    """Frames by title in one table, mean (worst) of forgetting and its price; and the time."""
     every = pd.concat(frames.values())
-    lines, headings = places(every["method"])
-    height = len(lines) + len(headings)
-    figure = Figure(figsize=(11, 1.7 + 0.29 * height), layout="constrained")
-    *tables, clock = figure.subplots(
-        1, len(frames) + 1, sharey=True, width_ratios=[*[2] * len(frames), 2.3]
-    )
+    at = places(every["method"])
+    figure = Figure(figsize=(11, 1.7 + 0.29 * at.height), layout="constrained")
+    widths = [2] * len(frames) + [2.3]
+    *tables, clock = figure.subplots(1, len(widths), sharey=True, width_ratios=widths)
     for ax, (title, frame) in zip(tables, frames.items(), strict=True):
-        _score(ax, frame, lines, height)
+        _draw_score(ax, frame, at)
         ax.set_title(title, fontweight="bold")
-    _name_lines(tables[0], list(lines), shift=0.5)
-    _clock(clock, every, lines)
+    _name_lines(tables[0], at, shift=0.5)
+    _draw_times(clock, every, at)
     figure.suptitle(
-        "Mean over all requests, in brackets the worst one; the darker, the farther from what was asked"
+        "Mean over all requests, in brackets the worst one; "
+        "the darker, the farther from what was asked"
     )
     return figure
 
 
-def _score(ax: Axes, frame: pd.DataFrame, lines: Mapping[str, int], height: int) -> None:
-    """What is left of what to forget, and the loss of the group most at risk, as two columns of grey."""
-    price, groups = _prices(frame)[-1], frame.groupby("method")
-    far, words = np.full((height, 2), np.nan), np.full((height, 2), "", dtype=object)
-    for name, rows in groups:
-        left, change = 100 * rows["forget"], rows[price]
-        far[lines[name]] = left.mean(), -change.mean()
-        pairs = (left.mean(), left.max()), (change.mean(), change.min())
-        words[lines[name]] = [f"{round(mean)} ({round(worst)})" for mean, worst in pairs]
-    columns = ["still named\n(%)", f"{price.replace('_', ' ')}\n(points)"]
+def _draw_score(ax: Axes, frame: pd.DataFrame, at: Places) -> None:
+    """Two columns of grey: what is left to forget, and the loss of the group most at risk."""
+    price = _prices(frame)[-1]
+    far = np.full((at.height, 2), np.nan)  # from what was asked
+    words = np.full((at.height, 2), "", dtype=object)
+    for name, rows in frame.groupby("method"):
+        left = 100 * rows["forget"]
+        change = rows[price]
+        line = at.lines[name]
+        far[line] = left.mean(), -change.mean()
+        words[line, 0] = f"{round(left.mean())} ({round(left.max())})"
+        words[line, 1] = f"{round(change.mean())} ({round(change.min())})"
     sns.heatmap(
-        far, annot=words, fmt="", cmap="Greys", vmin=0, vmax=100, cbar=False, linewidths=1, ax=ax,
-        xticklabels=columns, annot_kws={"size": 9},
-    )  # fmt: skip
-    for name in set(lines) - set(frame["method"]):
-        ax.text(1, lines[name] + 0.5, "not run", ha="center", va="center", fontsize=8, color="0.5")
+        far,
+        annot=words,
+        fmt="",
+        cmap="Greys",
+        vmin=0,
+        vmax=100,
+        cbar=False,
+        linewidths=1,
+        ax=ax,
+        xticklabels=["still named\n(%)", f"{price.replace('_', ' ')}\n(points)"],
+        annot_kws={"size": 9},
+    )
+    for name in set(at.lines) - set(frame["method"]):
+        ax.text(
+            1,
+            at.lines[name] + 0.5,
+            "not run",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color="0.5",
+        )
     ax.tick_params(axis="both", length=0, rotation=0, labelsize=9)
 
 
-def _clock(ax: Axes, frame: pd.DataFrame, lines: Mapping[str, int]) -> None:
-    """Seconds on a logarithmic scale: the median time to fit one request, and the synthesis that some need once."""
-    groups = frame.groupby("method")
-    seconds, once = groups["seconds"].median(), groups["synthesis"].max()
-    for name, line in lines.items():
-        ax.plot(seconds[name], line + 0.5, "o", color=INK)
+def _draw_times(ax: Axes, frame: pd.DataFrame, at: Places) -> None:
+    """The median time to fit one request, and of the synthesis that some methods need once."""
+    for name, rows in frame.groupby("method"):
+        y = at.lines[name] + 0.5
+        ax.plot(rows["seconds"].median(), y, "o", color=INK)
         if BASELINES[name].sees == PICTURES:
-            ax.plot(once[name], line + 0.5, "D", color=INK, mfc="none")
+            ax.plot(rows["synthesis"].max(), y, "D", color=INK, mfc="none")
     ax.plot([], [], "o", color=INK, label="a request")
     ax.plot([], [], "D", color=INK, mfc="none", label="pictures, once")
-    ax.set(xscale="log", xlim=(1e-4, 3e3), xlabel="time on this machine, logarithmic")
-    ax.set_xticks([1e-3, 1e-1, 1e1, 1e3], ["1 ms", "0.1 s", "10 s", "1000 s"])
-    ax.set_title("how long", fontweight="bold", pad=24)
-    ax.legend(
-        loc="lower center",
-        bbox_to_anchor=(0.5, 0.99),
-        ncols=2,
-        frameon=False,
-        handletextpad=0.1,
-        fontsize=9,
+    ax.set_title("how long", **TITLE)
+    ax.set(
+        xscale="log",
+        xlim=(1e-4, 3e3),
+        xlabel="time on this machine, logarithmic",
     )
+    ax.set_xticks([1e-3, 1e-1, 1e1, 1e3], ["1 ms", "0.1 s", "10 s", "1000 s"])
+    _legend_above(ax, fontsize=9)
     ax.grid(axis="x", color="0.9")
     ax.set_axisbelow(True)
     ax.tick_params(axis="y", length=0)
@@ -260,14 +171,163 @@ def good_enough(
     """Which methods forget and keep within limits, by what they see (rows) and by frame (columns).
 
     At most `left` of the accuracy is left, and at most `lost` points are lost of the same class
-    elsewhere (or, where no such group was measured, of all that is retained): on the mean over all
+    elsewhere (or, if no such group was measured, of all that is retained): on the mean over all
     requests, or for the worst one.
     """
     of = " worst" if worst else ""
-    answer = pd.DataFrame("none", index=pd.Index(SEES, name="sees"), columns=list(frames))
+    sees = pd.Index(SEES, name="sees")
+    answer = pd.DataFrame("none", index=sees, columns=list(frames))
     for title, frame in frames.items():
-        table, price = comparison_table(frame).droplevel("paradigm"), _prices(frame)[-1]
-        good = table[(table[f"forget{of}"] <= left) & (table[f"{price}{of}"] >= -lost)]
-        for sees, rows in good.groupby("sees"):
-            answer.loc[sees, title] = ", ".join(order(rows.index))
+        table = comparison_table(frame).droplevel("paradigm")
+        price = _prices(frame)[-1]
+        forgets = table[f"forget{of}"] <= left
+        keeps = table[f"{price}{of}"] >= -lost
+        for kind, rows in table[forgets & keeps].groupby("sees"):
+            answer.loc[kind, title] = ", ".join(order(rows.index))
     return answer
+
+
+# ---- single requests
+
+
+def row(frame: pd.DataFrame, requests: Sequence[str], title: str) -> Figure:
+    """Several requests side by side: right of 0 what is left to forget, left of 0 what was lost."""
+    at = places(frame["method"])
+    figure = Figure(figsize=(11, 1.5 + 0.25 * at.height), layout="constrained")
+    axes = figure.subplots(1, len(requests), sharey=True)
+    for ax, request in zip(axes, requests, strict=True):
+        rows = frame[frame["request"] == request].set_index("method")
+        rows = _in_percent(rows.reindex(list(at.lines)))
+        for name in (*_prices(frame), "forget"):
+            ax.plot(
+                rows[name],
+                list(at.lines.values()),
+                MARKERS[name],
+                color=COLORS[name],
+                alpha=0.8,
+                label=LABELS[name],
+            )
+        ax.axvline(0, color="0.5", lw=1, zorder=0)
+        ax.set(
+            title=request,
+            xlim=(-108, 108),
+            ylim=(at.height - 0.4, -0.5),
+            xticks=[-100, -50, 0, 50, 100],
+        )
+        ax.set_xlabel("change (points) | accuracy (%)", fontsize=8)
+        ax.tick_params(axis="y", length=0)
+    _name_lines(axes[0], at)
+    legend_below(figure, axes[0], columns=3)
+    figure.suptitle(title)
+    sns.despine(figure, left=True)
+    return figure
+
+
+def comparison_panel(frame: pd.DataFrame, class_: str = "", domain: str = "") -> Panel:
+    """Pick a request out of a frame: a class in one domain, or in all of them."""
+    at = places(frame["method"])
+    prices = _prices(frame)
+    figure = LiveFigure(figsize=(10, 1.4 + 0.27 * at.height), dpi=88, layout="constrained")
+    left, right = _axes(figure, at, prices)
+    dots = {}
+    (dots["forget"],) = left.plot([], [], MARKERS["forget"], color=COLORS["forget"])
+    for price in prices:
+        (dots[price],) = right.plot([], [], MARKERS[price], color=COLORS[price])
+    figure.live(*dots.values())
+    figure.settle()
+    by_request = frame.set_index(["request", "method"])
+    heights = np.array(list(at.lines.values()))
+
+    def draw(**values: str) -> View:
+        request = f"{values['class']} in {values['domain']}"
+        rows = by_request.loc[request].reindex(list(at.lines))
+        shown = _in_percent(rows)
+        for name, dot in dots.items():
+            dot.set_data(shown[name], heights + SHIFT.get(name, 0))
+        measured = rows[rows["forget"].notna()]
+        return View(figure, measured["forget"].to_dict(), _says(request, measured))
+
+    names = frame["request"].str.rsplit(" in ", n=1, expand=True)
+    classes = list(names[0].unique())
+    domains = list(names[1].unique())
+    controls = {
+        "class": choice("class", classes, class_ or None),
+        "domain": choice("domain", domains, domain or None),
+    }
+    return Panel(draw, controls, "Every method's forgetting and its price, for one request")
+
+
+def _in_percent(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with "forget" in percent, as the changes are in points."""
+    return rows.assign(forget=100 * rows["forget"])
+
+
+def _says(request: str, rows: pd.DataFrame) -> str:
+    """The best H and all who have it: of single requests many are equally good."""
+    rounded = rows["H"].round(2)
+    best = rounded.max()
+    names = ", ".join(rows.index[rounded == best])
+    return f"Forget <b>{request}</b>: the best H is {best:.2f}, by {names}."
+
+
+# ---- what they share
+
+
+def _prices(frame: pd.DataFrame) -> list[str]:
+    """The groups that should stay and that this frame has.
+
+    Only requests for single cells have "same_class".
+    """
+    return [name for name in PRICE if name in frame and frame[name].notna().any()]
+
+
+def _axes(figure: Figure, at: Places, prices: Sequence[str]) -> tuple[Axes, Axes]:
+    """Two empty charts on one list of methods: accuracy on what to forget, change of what stays."""
+    left, right = figure.subplots(1, 2, sharey=True)
+    _name_lines(left, at)
+    left.set(xlim=(-3, 103), ylim=(at.height - 0.4, -0.5), xlabel="accuracy (%)")
+    right.set(xlim=(-103, 8), xlabel="change (points)")
+    left.set_title("to forget: 0 is best", color=COLORS["forget"], **TITLE)
+    right.set_title("should stay: 0 is best", color=INK, **TITLE)
+    for ax in (left, right):
+        low, high = ax.get_xlim()
+        ax.hlines(list(at.lines.values()), low, high, color="0.93", lw=0.8, zorder=0)
+        ax.axvline(0, color="0.5", lw=1, zorder=0)
+    for name in prices:  # for the legend
+        right.plot(
+            [],
+            [],
+            MARKERS[name],
+            color=COLORS[name],
+            label=LABELS[name],
+        )
+    _legend_above(right, fontsize=10)
+    sns.despine(figure, left=True)
+    right.tick_params(axis="y", length=0)
+    return left, right
+
+
+def _name_lines(ax: Axes, at: Places, shift: float = 0.0) -> None:
+    """Write methods and headings at the left of a chart.
+
+    The line of a heading is empty, so the heading may run into the chart.
+    """
+    both = at.lines | at.headings
+    ax.set_yticks([y + shift for y in both.values()], both)
+    ax.tick_params(axis="y", length=0, pad=112, rotation=0)
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    for label in ax.get_yticklabels():
+        label.set(ha="left", color=INK, fontsize=10)
+        if label.get_text() in at.headings:
+            label.set(fontweight="bold", bbox=box)
+
+
+def _legend_above(ax: Axes, fontsize: int) -> None:
+    ax.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.99),
+        ncols=2,
+        frameon=False,
+        handletextpad=0.1,
+        fontsize=fontsize,
+    )

@@ -1,6 +1,7 @@
 """Live panels for JupyterLab: controls, one picture, one line of numbers.
 
-No Output widget and no interact: with them an error in a callback is printed and the notebook stays
+Notebook 00 builds one by hand; every other panel of the course stands on this module. There is no
+Output widget and no interact: with them an error in a callback is printed and the notebook stays
 green. Here it fails the cell that moved the control.
 """
 
@@ -24,15 +25,15 @@ from ..core.errors import InputError
 
 @dataclass(frozen=True)
 class View:
-    """What a panel shows for one position of its controls: a figure, its numbers, and the numbers as a sentence."""
+    """What a panel shows for one position of its controls."""
 
     figure: Figure
     numbers: Mapping[str, float] = field(default_factory=dict)
-    text: str = ""
+    text: str = ""  # the numbers as a sentence, in HTML
 
 
 class LiveFigure(Figure):
-    """A figure whose background is drawn once; afterwards only the artists handed to `live` are drawn again.
+    """A figure whose background is drawn once; afterwards only its live artists are drawn again.
 
     A full drawing takes a third of a second, which a hand on a slider feels; the live artists take
     a tenth of that.
@@ -42,7 +43,7 @@ class LiveFigure(Figure):
         super().__init__(*args, **kwargs)
         FigureCanvasAgg(self)
         self._live: list[Artist] = []
-        self._background = None
+        self._background = None  # the canvas without the live artists; None before it is drawn
 
     def live(self, *artists: Artist) -> None:
         """Mark artists as those that change."""
@@ -65,12 +66,13 @@ class LiveFigure(Figure):
             self._background = canvas.copy_from_bbox(self.bbox)
         canvas.restore_region(self._background)
         for artist in self._live:
-            if not isinstance(artist, Text) or artist.get_text():
+            blank = isinstance(artist, Text) and not artist.get_text()
+            if not blank:
                 self.draw_artist(artist)
+
+        rgb = np.asarray(canvas.buffer_rgba())[..., :3]
         out = io.BytesIO()
-        Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(
-            out, "PNG", compress_level=1
-        )
+        Image.fromarray(rgb).save(out, "PNG", compress_level=1)
         return out.getvalue()
 
 
@@ -84,31 +86,27 @@ def png(figure: Figure) -> bytes:
 
 
 class Panel(w.VBox):
-    """Controls over a picture over a line of numbers: every change of a control calls `draw` with all their values.
+    """Controls over a picture over a line of numbers; whenever a control changes, all is redrawn.
 
-    draw(**values) -> View must depend on the values alone. `panel.controls["strength"].value = 0.5`
-    does what a hand does, at once and in this thread; an InputError is shown in the panel, any
-    other error is raised.
+    draw(**values) -> View is called with the values of all controls and must depend on them alone.
+    `panel.controls["strength"].value = 0.5` does what a hand does, at once and in this thread. An
+    InputError is shown in the panel; any other error is raised.
     """
 
     def __init__(
         self, draw: Callable[..., View], controls: Mapping[str, w.Widget], alt: str
     ) -> None:
-        self.draw, self.controls, self.alt = draw, dict(controls), alt
+        self.draw = draw
+        self.controls = dict(controls)
+        self.alt = alt  # what the picture shows, for those who do not see it
         self.numbers: Mapping[str, float] = {}
         self.image = w.Image(
             format="png",
             layout=w.Layout(max_width="100%", object_fit="contain", align_self="flex-start"),
         )
-        # JupyterLab cannot draw an Image that has a tooltip, so what the picture shows is told
-        # beside it.
-        told = f'<span role="img" aria-label="{html.escape(alt)}"></span>'
-        described = w.HTML(told, layout=w.Layout(height="0", min_height="0", margin="0"))
         self.line = w.HTML()
-        bar = w.HBox(
-            list(self.controls.values()), layout=w.Layout(flex_flow="row wrap", grid_gap="4px 18px")
-        )
-        super().__init__([bar, described, self.image, self.line])
+        super().__init__([_bar(self.controls), _described(alt), self.image, self.line])
+
         self._hold = False
         for control in self.controls.values():
             control.observe(self._changed, "value")
@@ -121,7 +119,7 @@ class Panel(w.VBox):
 
     @property
     def values(self) -> dict[str, object]:
-        """What the controls stand at."""
+        """The value of every control."""
         return {name: control.value for name, control in self.controls.items()}
 
     def set(self, **values: object) -> Panel:
@@ -129,15 +127,17 @@ class Panel(w.VBox):
         self._hold = True
         try:
             for name, value in values.items():
-                if name not in self.controls:
-                    raise InputError(
-                        f'this panel has no control "{name}": {", ".join(self.controls)}.'
-                    )
-                self.controls[name].value = value
+                self._control(name).value = value
         finally:
             self._hold = False
         self._changed()
         return self
+
+    def _control(self, name: str) -> w.Widget:
+        if name not in self.controls:
+            known = ", ".join(self.controls)
+            raise InputError(f'this panel has no control "{name}": {known}.')
+        return self.controls[name]
 
     def _changed(self, _: object = None) -> None:
         if self._hold:
@@ -145,31 +145,61 @@ class Panel(w.VBox):
         try:
             view = self.draw(**self.values)
         except InputError as error:
-            self.numbers, self.line.value = {}, f"<b>{error}</b>"
+            self.numbers = {}
+            self.line.value = f"<b>{error}</b>"
             return
-        self.numbers, self.line.value, self.image.value = view.numbers, view.text, png(view.figure)
+        self.numbers = view.numbers
+        self.line.value = view.text
+        self.image.value = png(view.figure)
 
     def __repr__(self) -> str:
-        """Where the controls stand: what a page without JavaScript shows, and what nbval compares."""
-        stand = ", ".join(
-            f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in self.values.items()
-        )
-        return f"Live panel ({stand}); open the notebook in JupyterLab to move it."
+        """The values of the controls, for a page without JavaScript; nbval compares it too."""
+        parts = []
+        for name, value in self.values.items():
+            shown = f"{value:g}" if isinstance(value, float) else value
+            parts.append(f"{name} {shown}")
+        return f"Live panel ({', '.join(parts)}); open the notebook in JupyterLab to move it."
+
+
+def _bar(controls: Mapping[str, w.Widget]) -> w.HBox:
+    """The controls side by side, wrapped where the window is narrow."""
+    layout = w.Layout(flex_flow="row wrap", grid_gap="4px 18px")
+    return w.HBox(list(controls.values()), layout=layout)
+
+
+def _described(alt: str) -> w.HTML:
+    """What the picture shows, for a screen reader; it takes no room on the page.
+
+    A tooltip of the picture would do, but JupyterLab cannot draw an Image that has one.
+    """
+    label = html.escape(alt)
+    layout = w.Layout(height="0", min_height="0", margin="0")
+    return w.HTML(f'<span role="img" aria-label="{label}"></span>', layout=layout)
 
 
 def slider(
     name: str, low: float = 0.0, high: float = 1.0, value: float = 1.0, step: float = 0.05
 ) -> w.FloatSlider:
-    """A slider that answers when it is let go, not at every pixel on the way."""
+    """A slider that answers when it is released, not at every pixel on the way."""
     return w.FloatSlider(
-        value, min=low, max=high, step=step, description=name, continuous_update=False, readout_format=".2f",
-        style={"description_width": "initial"}, layout=w.Layout(width="330px"),
-    )  # fmt: skip
+        value,
+        min=low,
+        max=high,
+        step=step,
+        description=name,
+        continuous_update=False,
+        readout_format=".2f",
+        style={"description_width": "initial"},
+        layout=w.Layout(width="330px"),
+    )
 
 
 def choice(name: str, options: list[str], value: str | None = None) -> w.Dropdown:
-    """A drop-down list."""
-    style, layout = {"description_width": "initial"}, w.Layout(width="230px")
+    """A drop-down list; it starts at `value`, or at its first option."""
     return w.Dropdown(
-        options=options, value=value or options[0], description=name, style=style, layout=layout
+        options=options,
+        value=value or options[0],
+        description=name,
+        style={"description_width": "initial"},
+        layout=w.Layout(width="230px"),
     )

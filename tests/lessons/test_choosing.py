@@ -1,4 +1,4 @@
-"""The panel of notebook 07 shows the curve and the rules of `operating`, at its marker."""
+"""The panel of notebook 07 shows the curve and the rules of `measure.strength`, at its marker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from clip_unlearn.measure.strength import RULES, choose, image_curve
 
 def test_the_panel_shows_the_row_of_the_curve_where_its_marker_stands(setting: Setting) -> None:
     panel = operating_panel(setting, "dog", "sketch")
-    p, pictures = setting.prototypes, {panel.image.value}
+    p = setting.prototypes
+    pictures = {panel.image.value}
     edit = fit_edit(p, ForgetRequest(["dog"], ["sketch"]))
     curve = image_curve(p, edit, setting.task)
     for strength in (0.0, 0.4):

@@ -35,18 +35,20 @@ def test_methods_come_in_the_order_of_the_registry() -> None:
 
 
 def test_each_method_stands_below_the_heading_of_what_it_sees() -> None:
-    lines, headings = places(list(BASELINES))
-    assert sorted([*lines.values(), *headings.values()]) == list(range(len(lines) + len(headings)))
-    for name, line in lines.items():
-        above = max((y, heading) for heading, y in headings.items() if y < line)
-        assert above[1] == f"sees {BASELINES[name].sees}"
+    at = places(list(BASELINES))
+    taken = [*at.lines.values(), *at.headings.values()]
+    assert sorted(taken) == list(range(at.height))
+    for name, line in at.lines.items():
+        above = [heading for heading, y in at.headings.items() if y < line]
+        nearest = max(above, key=at.headings.get)
+        assert nearest == f"sees {BASELINES[name].sees}"
 
 
 def test_the_overview_shows_mean_and_worst(frame) -> None:
     left = overview(frame, "all").axes[0]
-    for name, line in places(METHODS)[0].items():
+    for name, line in places(METHODS).lines.items():
         values = 100 * frame[frame["method"] == name]["forget"]
-        span, dot = (found for found in left.lines if next(iter(found.get_ydata())) == line)
+        span, dot = (drawn for drawn in left.lines if drawn.get_ydata()[0] == line)
         assert list(span.get_xdata()) == pytest.approx([values.mean(), values.max()])
         assert list(dot.get_xdata()) == pytest.approx([values.mean()])
 
@@ -55,10 +57,9 @@ def test_the_row_shows_each_request(frame) -> None:
     requests = ["dog in sketch", "house in photo"]
     for ax, request in zip(requests_row(frame, requests, "two").axes, requests, strict=True):
         rows = frame[frame["request"] == request].set_index("method").loc[order(METHODS)]
-        (line,) = (found for found in ax.lines if found.get_label() == "to forget")
-        assert ax.get_title() == request and list(line.get_xdata()) == pytest.approx(
-            list(100 * rows["forget"])
-        )
+        (line,) = (drawn for drawn in ax.lines if drawn.get_label() == "to forget")
+        assert ax.get_title() == request
+        assert list(line.get_xdata()) == pytest.approx(list(100 * rows["forget"]))
 
 
 def test_the_scorecard_holds_means_worst_cases_and_seconds(frame) -> None:
@@ -67,12 +68,14 @@ def test_the_scorecard_holds_means_worst_cases_and_seconds(frame) -> None:
     for ax, shown in zip(tables, (frame, part), strict=True):
         words = [text.get_text() for text in ax.texts]
         for _, rows in shown.groupby("method"):
-            forget, change = 100 * rows["forget"], rows["same_class"]
+            forget = 100 * rows["forget"]
+            change = rows["same_class"]
             assert f"{round(forget.mean())} ({round(forget.max())})" in words
             assert f"{round(change.mean())} ({round(change.min())})" in words
         assert ("not run" in words) == (shown is part)
     shown = {x for line in clock.lines for x in line.get_xdata()}
-    assert set(pd.concat([frame, part]).groupby("method")["seconds"].median()) <= shown
+    seconds = pd.concat([frame, part]).groupby("method")["seconds"].median()
+    assert set(seconds) <= shown
 
 
 def test_good_enough_names_who_keeps_within_both_limits() -> None:
@@ -87,11 +90,11 @@ def test_good_enough_names_who_keeps_within_both_limits() -> None:
         paradigm="domain-specific", sees=[BASELINES[name].sees for name in frame["method"]]
     )
     frame = frame.assign(synthesis=0.0, paraphrase=0.0, retained=0.0, H=1.0, seconds=1.0)
-    mean, worst = (
-        good_enough({"cells": frame}, 0.06, 6.0, worst)["cells"] for worst in (False, True)
-    )
-    assert mean.to_dict() == dict(zip(SEES, ("none", "none", "oblique", "relabel"), strict=True))
-    assert worst.to_dict() == dict(zip(SEES, ("none", "none", "none", "relabel"), strict=True))
+    mean = good_enough({"cells": frame}, 0.06, 6.0)["cells"]
+    worst = good_enough({"cells": frame}, 0.06, 6.0, worst=True)["cells"]
+    assert list(mean.index) == list(worst.index) == list(SEES)
+    assert mean.to_list() == ["none", "none", "oblique", "relabel"]
+    assert worst.to_list() == ["none", "none", "none", "relabel"]
 
 
 def test_the_panel_shows_the_request_that_was_picked(frame) -> None:

@@ -1,4 +1,4 @@
-"""Where forgotten images go: sums, halves and geometry that hold for any model, on a tiny random CLIP."""
+"""Where forgotten images go: what holds for any model, on a tiny random CLIP."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from clip_unlearn import Clip, ForgetRequest, Prototypes, Setting, fit_edit, make_task
 from clip_unlearn.core import calibrated
@@ -33,10 +34,13 @@ def setting(clip: Clip, prototypes: Prototypes) -> Setting:
     """Four random images a cell, so that every cell can be halved."""
     C, K = prototypes.grid.shape
     cell = torch.arange(C * K).repeat(4)
-    f = prototypes.visual.mean(2).flatten(0, 1)[cell]
-    f = f + 0.3 * f.std() * torch.randn(f.shape, generator=torch.Generator().manual_seed(0))
-    images = Features(f, cell // K, cell % K, tuple(str(i) for i in range(len(cell))))
-    return Setting(clip, prototypes, make_task(clip, prototypes.grid, images), None, 0.0)
+    means = prototypes.visual.mean(2).flatten(0, 1)[cell]
+    noise = torch.randn(means.shape, generator=torch.Generator().manual_seed(0))
+    f = means + 0.3 * means.std() * noise
+    paths = tuple(str(i) for i in range(len(cell)))
+    images = Features(f, cell // K, cell % K, paths)
+    task = make_task(clip, prototypes.grid, images)
+    return Setting(clip, prototypes, task, None, 0.0)
 
 
 def test_every_image_of_a_forgotten_class_goes_somewhere(setting: Setting) -> None:
@@ -55,15 +59,20 @@ def test_every_image_of_a_forgotten_class_goes_somewhere(setting: Setting) -> No
 
 def test_additive_cells_have_no_interaction_and_the_parts_sum_to_one() -> None:
     g = torch.Generator().manual_seed(0)
-    by_class, by_domain, noise = (torch.randn(*s, 7, generator=g) for s in ((5, 1), (1, 3), (5, 3)))
-    assert variance_parts(by_class + by_domain)["interaction"] == pytest.approx(0, abs=1e-6)
+    by_class = torch.randn(5, 1, 7, generator=g)
+    by_domain = torch.randn(1, 3, 7, generator=g)
+    noise = torch.randn(5, 3, 7, generator=g)
+    additive = variance_parts(by_class + by_domain)
+    assert additive["interaction"] == pytest.approx(0, abs=1e-6)
     parts = variance_parts(by_class + by_domain + noise)
-    assert sum(parts.values()) == pytest.approx(1) and parts["interaction"] > 0.05
-    assert variance_parts(by_class.expand(5, 3, 7))["class"] == pytest.approx(1)
+    assert sum(parts.values()) == pytest.approx(1)
+    assert parts["interaction"] > 0.05
+    one = variance_parts(by_class.expand(5, 3, 7))
+    assert one["class"] == pytest.approx(1)
 
 
 def test_no_linear_map_closes_the_gap_between_two_classes_in_one_domain_alone() -> None:
-    """The theorem of the notebook: of additive cells, every linear map keeps the same class gap in every domain."""
+    """The theorem of the notebook: if cells are additive, the gap is the same in every domain."""
     g = torch.Generator().manual_seed(1)
     cells = torch.randn(4, 1, 6, generator=g) + torch.randn(1, 3, 6, generator=g)
     mapped = cells @ torch.randn(6, 6, generator=g)
@@ -77,61 +86,73 @@ def test_the_halves_share_no_image_and_the_oracle_is_measured_on_what_it_did_not
     free, seeing = oracle(setting)
     C, K = setting.prototypes.grid.shape
     held = set(seeing.task.images.paths)
-    assert free.task is seeing.task and len(held) == C * K * 2
+    assert free.task is seeing.task
+    assert len(held) == C * K * 2
     assert torch.equal(free.prototypes.visual, setting.prototypes.visual)
     images = setting.task.images
     for c, k in ((0, 0), (2, 1)):
         own = (images.class_of == c) & (images.domain_of == k)
-        seen = own & torch.tensor([p not in held for p in images.paths])
-        assert torch.equal(seeing.prototypes.visual[c, k], images.f[seen]) and seen.sum() == 2
-        unit = torch.nn.functional.normalize(images.f[seen] @ setting.prototypes.W, dim=-1)
+        seen = own & torch.tensor([path not in held for path in images.paths])
+        assert seen.sum() == 2
+        assert torch.equal(seeing.prototypes.visual[c, k], images.f[seen])
+        unit = normalize(images.f[seen] @ setting.prototypes.W, dim=-1)
         assert torch.allclose(seeing.prototypes.reached[c, k], unit.mean(0), atol=1e-6)
 
 
 def test_unequal_cells_are_refused(setting: Setting) -> None:
     images = setting.task.images
-    short = Features(images.f[1:], images.class_of[1:], images.domain_of[1:], images.paths[1:])
+    one_less = images.only(torch.arange(1, len(images)))
+    short = replace(setting, task=replace(setting.task, images=one_less))
     with pytest.raises(InputError, match="different numbers of images"):
-        oracle(replace(setting, task=replace(setting.task, images=short)))
+        oracle(short)
 
 
 def test_redirect_leaves_the_order_of_the_other_classes_as_it_was(setting: Setting) -> None:
-    """It moves along a dual direction, so with the answer it pulls to struck off nothing was forgotten."""
-    p, task = setting.prototypes, setting.task
-    asked = replace(
-        setting, task=replace(task, prompts=tuple(p.class_features[:, None]))
-    )  # the very class texts
+    """It moves along a dual direction: without the answer it pulls to, nothing was forgotten."""
+    p = setting.prototypes
+    very_texts = tuple(p.class_features[:, None])
+    task = replace(setting.task, prompts=very_texts)
+    asked = replace(setting, task=task)
     edit = fit_edit(p, ForgetRequest(domains=p.grid.domains[2:]), beta=8.0)
+
     gone = task.images.domain_of == 2
-    answers = measure(asked, edit, 1.0).predicted[gone]
-    top, truth = answers.mode().values, task.images.class_of[gone]
-    assert (answers == top).all() and not (measure(asked, edit, 0.0).predicted[gone] == top).all()
+    before = measure(asked, edit, 0.0).predicted[gone]
+    after = measure(asked, edit, 1.0).predicted[gone]
+    top = after.mode().values
+    assert (after == top).all()
+    assert not (before == top).all()
+
+    truth = task.images.class_of[gone]
     scores = (task.images.f[gone] @ p.W @ p.class_text.T).index_fill(1, top, -torch.inf)
     expected = (scores.argmax(1) == truth)[truth != top].float().mean().item()
     assert struck_off(asked, edit) == pytest.approx(expected)
 
 
 def test_the_detector_scores_are_those_of_the_calibrated_detector(setting: Setting) -> None:
-    """l . h, with l built anew: along the difference of texts, its zero at the domains that stay."""
-    p, f = setting.prototypes, setting.task.images.f
-    found = calibrated.calibrate(p.text, calibrated.mean_embeddings(p.W, p.visual), p.reached)
-    on, off = p.text[:, 2].mean(0), p.text[:, :2].mean((0, 1))
-    u = torch.nn.functional.normalize(on - off, dim=-1)
-    at = [(found.scale * (x @ u))[None] for x in (on, off)]
-    h = torch.nn.functional.normalize(f @ p.W, dim=-1)
-    expected = h @ found.detector(u[None], *at)[0]
-    assert torch.allclose(detector_scores(setting, p.grid.domains[2:]), expected, atol=1e-4)
+    """l . h, with l built anew: along the difference of texts, 0 at the domains that stay."""
+    p = setting.prototypes
+    looks = calibrated.mean_embeddings(p.W, p.visual)
+    calibration = calibrated.calibrate(p.text, looks, p.reached)
+    on = p.text[:, 2].mean(0)
+    off = p.text[:, :2].mean((0, 1))
+    u = normalize(on - off, dim=-1)
+    at_on = calibration.scale * (on @ u)[None]
+    at_off = calibration.scale * (off @ u)[None]
+    detector = calibration.detector(u[None], at_on, at_off)[0]
+
+    h = normalize(setting.task.images.f @ p.W, dim=-1)
+    scores = detector_scores(setting, p.grid.domains[2:])
+    assert torch.allclose(scores, h @ detector, atol=1e-4)
 
 
 def test_every_domain_is_measured_as_the_panel_measures_it(setting: Setting) -> None:
-    frame = every_domain(
-        dict(zip(("text", "oracle"), oracle(setting), strict=True)), ["redirect", "null-space"]
-    )
+    free, seeing = oracle(setting)
+    frame = every_domain({"text": free, "oracle": seeing}, ["redirect", "null-space"])
     assert len(frame) == 2 * 2 * 3
-    free = oracle(setting)[0]
     row = frame.iloc[0]
     edit = fit_edit(free.prototypes, ForgetRequest(domains=[row["domain"]]), row["method"])
-    start, end = (measure(free, edit, x).groups for x in (0.0, 1.0))
+    start = measure(free, edit, 0.0).groups
+    end = measure(free, edit, 1.0).groups
     assert row["forget"] == pytest.approx(end["forget"])
     assert row["retained"] == pytest.approx(100 * (end["retained"] - start["retained"]))
     assert [ax.get_title() for ax in ceiling(frame).axes] == [
@@ -160,18 +181,19 @@ def test_figures_say_what_they_show(setting: Setting) -> None:
 
 
 def test_the_strips_sort_every_image_into_one_group_and_mark_its_mean(setting: Setting) -> None:
-    images, mask = (
-        setting.task.images,
-        ForgetRequest(["dog"], ["sketch"]).mask(setting.prototypes.grid),
-    )
+    images = setting.task.images
+    mask = ForgetRequest(["dog"], ["sketch"]).mask(setting.prototypes.grid)
     reading = torch.arange(len(images), dtype=torch.float32)
     figure = reading_strips({"one": reading, "other": -reading}, mask, images)
     assert [ax.get_title() for ax in figure.axes] == ["one", "other"]
     ax = figure.axes[0]
     names = [t.get_text() for t in ax.get_yticklabels()]
     assert names == [
-        "to forget", "same class, other domains", "same domain, other classes", "other classes, other domains"
-    ]  # fmt: skip
+        "to forget",
+        "same class, other domains",
+        "same domain, other classes",
+        "other classes, other domains",
+    ]
     points = [c.get_offsets() for c in ax.collections]
     assert sorted(x for group in points for x in group[:, 0]) == reading.tolist()
     forget = mask[images.class_of, images.domain_of]

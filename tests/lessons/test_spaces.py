@@ -54,17 +54,18 @@ def test_the_parts_sum_to_the_means_and_share_nothing() -> None:
     assert torch.allclose(x.mean((0, 1)) + sum(parts.values()), x)
     a, b, c = (part.flatten() for part in parts.values())
     assert max(abs(a @ b), abs(a @ c), abs(b @ c)) < 1e-10
-    assert (
-        parts["interaction"].mean(0).abs().max() < 1e-12
-        and parts["interaction"].mean(1).abs().max() < 1e-12
-    )
+    assert parts["interaction"].mean(0).abs().max() < 1e-12
+    assert parts["interaction"].mean(1).abs().max() < 1e-12
 
 
 def test_class_plus_domain_has_no_interaction_and_one_odd_cell_has() -> None:
-    x = torch.randn(5, 1, 7, dtype=torch.double) + torch.randn(1, 3, 7, dtype=torch.double)
+    by_class = torch.randn(5, 1, 7, dtype=torch.double)
+    by_domain = torch.randn(1, 3, 7, dtype=torch.double)
+    x = by_class + by_domain
     assert two_way(x)["interaction"].abs().max() < 1e-12
     x[2, 1] += 1
-    assert two_way(x)["interaction"].square().sum(-1).argmax() == 2 * 3 + 1
+    interaction = two_way(x)["interaction"].square().sum(-1)  # (5, 3)
+    assert interaction.argmax() == 2 * 3 + 1
 
 
 def test_cell_means_are_those_of_a_loop_and_nan_without_images(
@@ -73,20 +74,25 @@ def test_cell_means_are_those_of_a_loop_and_nan_without_images(
     means = cell_means(features.f, features, grid.shape)
     for c, k in np.ndindex(*grid.shape):
         here = (features.class_of == c) & (features.domain_of == k)
-        assert torch.allclose(means[c, k], features.f[here].mean(0), atol=1e-5, equal_nan=True)
+        expected = features.f[here].mean(0)
+        assert torch.allclose(means[c, k], expected, atol=1e-5, equal_nan=True)
     empty = grid.class_index("cat"), grid.domain_index("art painting")
-    assert means[empty].isnan().all() and means.isnan().any(-1).sum() == 1
+    assert means[empty].isnan().all()
+    assert means.isnan().any(-1).sum() == 1
 
 
 def test_cell_means_among_some_images_leave_the_others_out(
     features: Features, grid: ConceptGrid
 ) -> None:
-    dog, sketch = grid.class_index("dog"), grid.domain_index("sketch")
-    here = ((features.class_of == dog) & (features.domain_of == sketch)).nonzero().flatten()
+    dog = grid.class_index("dog")
+    sketch = grid.domain_index("sketch")
+    cell = (features.class_of == dog) & (features.domain_of == sketch)
+    first, *rest = cell.nonzero().flatten().tolist()
+    assert rest
     among = torch.ones(len(features), dtype=torch.bool)
-    among[here[1:]] = False
+    among[rest] = False
     means = cell_means(features.f, features, grid.shape, among)
-    assert len(here) > 1 and torch.allclose(means[dog, sketch], features.f[here[0]])
+    assert torch.allclose(means[dog, sketch], features.f[first])
     others = torch.ones(grid.shape, dtype=torch.bool)
     others[dog, sketch] = False
     everything = cell_means(features.f, features, grid.shape)
@@ -96,9 +102,8 @@ def test_cell_means_among_some_images_leave_the_others_out(
 def test_pixels_are_normalised_as_files_are(clip: Clip, pictures: torch.Tensor) -> None:
     size = clip.model.visual.image_size[0]
     array = (255 * pictures[0, :, :size, :size]).to(torch.uint8)
-    expected = clip.image_features(
-        clip.preprocess(Image.fromarray(array.permute(1, 2, 0).numpy()))[None]
-    )
+    file = Image.fromarray(array.permute(1, 2, 0).numpy())
+    expected = clip.image_features(clip.preprocess(file)[None])
     assert torch.allclose(pixel_features(clip, array[None] / 255), expected, atol=1e-4)
 
 
@@ -117,7 +122,8 @@ def test_the_pixel_kind_is_the_mirror_image_of_the_latent_kind_in_the_blend(
 
 
 def test_matches_are_the_cosines_of_that_domain_best_first(setting: Setting) -> None:
-    images, p = setting.task.images, setting.prototypes
+    images = setting.task.images
+    p = setting.prototypes
     index, cosine = matches(setting, "a dog", "sketch")
     t = setting.clip.text_features(["a dog"]) @ p.W_text
     assert torch.allclose(cosine, cosine_similarity(images.f[index] @ p.W, t), atol=1e-6)
@@ -156,9 +162,8 @@ def test_the_prompt_panel_redraws_leaves_no_trace_and_forgives_a_blank_prompt(
 ) -> None:
     panel = prompt_panel(setting, "a dog", ALL_DOMAINS)
     first = panel.image.value
-    panel.controls[
-        "domain"
-    ].value = "art painting"  # fewer pictures than places, and a class without any
+    # Fewer pictures than places, and a class without any.
+    panel.controls["domain"].value = "art painting"
     second = panel.image.value
     panel.controls["prompt"].value = " "
     assert "the prompt is empty" in panel.line.value and panel.numbers == {}
@@ -178,12 +183,14 @@ def test_what_is_typed_is_shown_as_text_not_as_markup(setting: Setting, make_fol
 def test_a_trace_is_one_where_the_pictures_are_the_targets(
     clip: Clip, pictures: torch.Tensor
 ) -> None:
-    f, W = pixel_features(clip, pictures), clip.heads["visual"].weight
-    frame = trace(clip, {0: pictures, 5: pictures.flip(0)}, normalize(f @ W, dim=-1), 3 * f + 1)
-    assert frame.loc[0, TEXT] == pytest.approx(1, abs=1e-5) and frame.loc[0, REAL] == pytest.approx(
-        1, abs=1e-5
-    )
-    assert (frame.loc[5] < frame.loc[0]).all() and frame.index.name == "step"
+    f = pixel_features(clip, pictures)
+    targets = normalize(f @ clip.heads["visual"].weight, dim=-1)
+    real = 3 * f + 1
+    frame = trace(clip, {0: pictures, 5: pictures.flip(0)}, targets, real)
+    assert frame.index.name == "step"
+    assert frame.loc[0, TEXT] == pytest.approx(1, abs=1e-5)
+    assert frame.loc[0, REAL] == pytest.approx(1, abs=1e-5)
+    assert (frame.loc[5] < frame.loc[0]).all()
 
 
 def test_the_step_panel_shows_the_step_and_the_recipe_it_names(
@@ -196,10 +203,8 @@ def test_the_step_panel_shows_the_step_and_the_recipe_it_names(
         "b": {0: pictures, 5: pictures**3, 10: pictures**4},
     }
     traces = {name: trace(clip, x, target, f) for name, x in kept.items()}
-    panel, seen = (
-        step_panel({name: (kept[name], traces[name]) for name in kept}, list("wxyz")),
-        set(),
-    )
+    panel = step_panel({name: (kept[name], traces[name]) for name in kept}, list("wxyz"))
+    seen = set()
     for recipe in kept:
         for step in (0, 5, 10):
             panel.set(step=step, recipe=recipe)
@@ -207,9 +212,8 @@ def test_the_step_panel_shows_the_step_and_the_recipe_it_names(
             assert f"step {step}" in panel.line.value
             seen.add(panel.image.value)
     assert len(seen) == 6
-    assert (
-        repr(panel) == "Live panel (step 10, recipe b); open the notebook in JupyterLab to move it."
-    )
+    stands = "step 10, recipe b"
+    assert repr(panel) == f"Live panel ({stands}); open the notebook in JupyterLab to move it."
 
 
 def test_a_strip_has_each_picture_under_its_row_with_its_caption(
@@ -217,20 +221,12 @@ def test_a_strip_has_each_picture_under_its_row_with_its_caption(
 ) -> None:
     shown = labelled(setting, [0, 3])
     figure = strip({"files": shown, "pixels": [(x, f"no. {i}") for i, x in enumerate(pictures)]})
-    assert len(figure.axes) == 2 * 4 and [a.get_title(loc="left") for a in figure.axes[::4]] == [
-        "files",
-        "pixels",
-    ]
-    captions = [a.texts[0].get_text() for a in figure.axes]
-    assert captions == [
-        *(caption for _, caption in shown),
-        " ",
-        " ",
-        "no. 0",
-        "no. 1",
-        "no. 2",
-        "no. 3",
-    ]
+    assert len(figure.axes) == 2 * 4
+    titles = [ax.get_title(loc="left") for ax in figure.axes[::4]]
+    assert titles == ["files", "pixels"]
+    captions = [ax.texts[0].get_text() for ax in figure.axes]
+    own = [caption for _, caption in shown]
+    assert captions == [*own, " ", " ", "no. 0", "no. 1", "no. 2", "no. 3"]
     assert captions[0].startswith(setting.task.grid.classes[setting.task.images.class_of[0]])
     assert np.allclose(figure.axes[5].images[0].get_array(), pictures[1].permute(1, 2, 0))
 
@@ -241,9 +237,8 @@ def test_a_map_is_centred_along_the_gap(setting: Setting) -> None:
     offsets = [[c.get_offsets().mean(0) for c in ax.collections] for ax in figure.axes]
     for apart, (a, b) in zip((True, True, False), offsets, strict=True):
         assert (np.linalg.norm(a - b) > 1) == apart
-    assert offsets[1][1][0] - offsets[1][0][0] == pytest.approx(
-        6, abs=1e-4
-    )  # |2, ..., 2| in 9 dimensions
+    across = offsets[1][1][0] - offsets[1][0][0]
+    assert across == pytest.approx(6, abs=1e-4)  # |2, ..., 2| in 9 dimensions
     assert len(png(figure)) > 10_000
 
 
@@ -252,22 +247,18 @@ def test_names_on_a_map_stand_beside_the_axes_and_apart() -> None:
     figure = pair_map({"x": x, "y": x + 2}, {0: "none", 1: "one", 2: "two", 3: "three"})
     figure.canvas.draw()
     for ax in figure.axes:
-        words = [
-            Text.get_window_extent(text) for text in ax.texts
-        ]  # without the line that leads to the point
-        assert len(words) == 4 and min(word.x0 for word in words) > ax.bbox.x1
+        # Of the text alone, without the line that leads to the point.
+        words = [Text.get_window_extent(text) for text in ax.texts]
+        assert len(words) == 4
+        assert min(word.x0 for word in words) > ax.bbox.x1
         words.sort(key=lambda word: word.y0)
         assert all(below.y1 <= above.y0 for below, above in pairwise(words))
 
 
 def test_a_scale_even_about_zero_gets_a_diverging_map() -> None:
     frame = pd.DataFrame([[0.5, -0.001]], ["dog"], ["photo", "sketch"])
-    names = [
-        heatmaps({"a": frame, "b": frame}, "x", s).axes[1].collections[0].cmap.name
-        for s in ((-1, 1), (0, 1))
-    ]
-    assert names == ["PuOr_r", "mako"]
-    assert [t.get_text() for t in heatmaps({"a": frame}, "x", (-1, 1)).axes[0].texts] == [
-        "0.50",
-        "0.00",
-    ]
+    for scale, expected in (((-1, 1), "PuOr_r"), ((0, 1), "mako")):
+        figure = heatmaps({"a": frame, "b": frame}, "x", scale)
+        assert figure.axes[1].collections[0].cmap.name == expected
+    numbers = [text.get_text() for text in figure.axes[0].texts]
+    assert numbers == ["0.50", "0.00"]

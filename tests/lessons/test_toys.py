@@ -1,4 +1,4 @@
-"""The toys teach what the package does: their edits are its own, and the pictures show what the numbers say."""
+"""The toys teach what the package does, and their pictures show what their numbers say."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def moved(
 
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
 def test_the_score_of_the_forgotten_prompt_falls_in_proportion(strength: float) -> None:
-    points, u = torch.cat(list(toys.CLASSES.groups.values())), toys.PROMPTS[0]
+    points = torch.cat(list(toys.CLASSES.groups.values()))
+    u = toys.PROMPTS[0]
     after = moved(points, toys.CLASSES.edit(), strength)
     torch.testing.assert_close(after @ u, (1 - strength) * (points @ u))
     torch.testing.assert_close(
@@ -45,15 +46,18 @@ def test_only_the_dogs_of_the_first_toy_lose_their_name() -> None:
 
 def test_the_plain_projector_takes_the_dog_photos_along() -> None:
     factors = toys.edit_of_cell("null-space")
-    after = moved(torch.cat(list(toys.DOMAINS.groups.values())), factors)
+    groups = toys.DOMAINS.groups
+    after = moved(torch.cat(list(groups.values())), factors)
     assert torch.linalg.matrix_rank(after, rtol=1e-4) == 1, "everything ends on one line"
-    assert toys.DOMAINS.answer(moved(toys.DOMAINS.groups["dog photos"], factors)).all()
-    assert toys.DOMAINS.answer(moved(toys.DOMAINS.groups["dog sketches"], factors)).all()
+    for name in ("dog photos", "dog sketches"):
+        answers = toys.DOMAINS.answer(moved(groups[name], factors))
+        assert answers.all(), "none is called a dog"
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 1.0])
 def test_the_oblique_edit_removes_along_the_class_whatever_it_detects(rho: float) -> None:
-    points, factors = torch.cat(list(toys.DOMAINS.groups.values())), toys.edit_of_cell(rho=rho)
+    points = torch.cat(list(toys.DOMAINS.groups.values()))
+    factors = toys.edit_of_cell(rho=rho)
     after = moved(points, factors)
     torch.testing.assert_close(after[:, 0], points[:, 0], msg="images move straight up or down")
     assert moved(toys.CELLS[0, 0], factors)[1] == pytest.approx(0, abs=1e-5), (
@@ -70,14 +74,12 @@ def test_at_rho_1_the_detector_does_not_see_the_dog_photo() -> None:
 def test_the_panel_shows_who_survives_and_forgets_where_it_came_from() -> None:
     panel = toys.panel(toys.DOMAINS)
     panel.set(strength=1.0, rho=1.0)
-    kept, picture = dict(panel.numbers), panel.image.value
+    kept = dict(panel.numbers)
+    picture = panel.image.value
     assert kept["dog sketches"] == 0 and kept["dog photos"] == kept["cat sketches"] == 1
     panel.set(rho=0.0, beta=2.0)
-    assert (
-        panel.numbers["dog photos"] == 0
-        and panel.numbers["cat photos"] < 1
-        and panel.image.value != picture
-    )
+    assert panel.numbers["dog photos"] == 0 and panel.numbers["cat photos"] < 1
+    assert panel.image.value != picture
     panel.set(rho=1.0, beta=1.0)
     assert panel.numbers == kept and panel.image.value == picture
 
@@ -111,7 +113,7 @@ def test_the_plain_projector_shows_one_direction_the_oblique_edit_two() -> None:
 
 
 def test_in_space_what_is_taken_out_has_no_arrow_left() -> None:
-    """A picture holds the room that stays, three arrows before, and an arrow for each class that has something left."""
+    """Beside the plane or line that stays and three arrows before, one for each class not taken."""
     left = [len(ax.collections) - 1 - 3 for ax in toys.space().axes]
     assert left == [2, 1]
 
@@ -119,5 +121,7 @@ def test_in_space_what_is_taken_out_has_no_arrow_left() -> None:
 def test_a_spectrum_is_relative_and_ends_with_the_rank() -> None:
     rows = torch.diag(torch.tensor([4.0, 2.0, 1.0, 0.0]))
     ax = toys.spectrum({"a": rows}, "title", rtol=0.1, after=2).axes[0]
-    assert ax.lines[0].get_ydata().tolist() == pytest.approx([1, 0.5, 0.25])
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["a", "rtol 0.1", "2 directions"]
+    shares = ax.lines[0].get_ydata()
+    assert shares.tolist() == pytest.approx([1, 0.5, 0.25])
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == ["a", "rtol 0.1", "2 directions"]

@@ -1,4 +1,4 @@
-"""A panel is a function of its controls: same values, same picture; an error in a callback is never swallowed."""
+"""A panel depends on its controls alone, and an error in its callback is never swallowed."""
 
 from __future__ import annotations
 
@@ -42,10 +42,11 @@ def test_a_panel_shows_its_first_picture_at_once(panel: Panel) -> None:
     assert panel.numbers == {"value": 0.5} and panel.line.value == "value 0.50 of a"
 
 
-def test_what_the_picture_shows_is_told_to_those_who_do_not_see_it(panel: Panel) -> None:
-    """As text beside it: with a tooltip the picture itself would not be drawn (`make test-browser` looks)."""
-    told = [child.value for child in panel.children if isinstance(child, HTML)]
-    assert panel.image.tooltip is None and any('aria-label="a bar"' in text for text in told)
+def test_what_the_picture_shows_is_said_to_those_who_do_not_see_it(panel: Panel) -> None:
+    """As text beside it; a picture with a tooltip would not be drawn (see `make test-browser`)."""
+    texts = [child.value for child in panel.children if isinstance(child, HTML)]
+    assert any('aria-label="a bar"' in text for text in texts)
+    assert panel.image.tooltip is None
 
 
 def test_moving_the_slider_changes_the_picture_the_numbers_and_the_line(panel: Panel) -> None:
