@@ -31,7 +31,6 @@ from tiny import ROOT
 from clip_unlearn import check, load_clip
 from clip_unlearn.check import CHECKS, Check, checks, main, report
 from clip_unlearn.core import cache as paths
-from clip_unlearn.core import prototypes
 from clip_unlearn.models import clip as models
 from clip_unlearn.models import hub as hub_module
 

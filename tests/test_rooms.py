@@ -1,4 +1,4 @@
-"""The house: arrows go one way, the core knows nothing but itself, and it is read in one sitting."""
+"""The house: arrows go one way, and the core knows only itself and is read in one sitting."""
 
 from __future__ import annotations
 

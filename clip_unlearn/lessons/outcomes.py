@@ -324,7 +324,7 @@ def oracle(setting: Setting, seed: int = 0) -> tuple[Setting, Setting]:
     p = setting.prototypes
     C, K = p.grid.shape
     seen, held = halves(setting.task, seed)
-    cell = seen.images.class_of * K + seen.images.domain_of
+    cell = seen.images.cells(K)
     counts = torch.bincount(cell, minlength=C * K)
     if len(counts.unique()) > 1:
         raise InputError(

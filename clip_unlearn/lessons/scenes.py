@@ -20,9 +20,8 @@ from matplotlib.text import Text
 from PIL.Image import Image
 from torch import Tensor
 
-from ..core import calibrated, variants
 from ..core.concepts import ConceptGrid, ForgetRequest
-from ..core.edit import DEFAULT_METHOD, METHODS, SETTINGS, ProjectionEdit, fit_edit
+from ..core.edit import DEFAULT_METHOD, METHODS, ProjectionEdit, fit_edit
 from ..core.errors import InputError
 from ..measure.evaluate import (
     STRENGTHS,
@@ -118,7 +117,7 @@ def strength_panel(
     options = {
         "class": grid.classes,
         "domain": grid.domains,
-        "method": [m for m in METHODS if m != "redirect" or paradigm == "whole-domain"],
+        "method": [name for name, m in METHODS.items() if paradigm in m.paradigms],
     }
     starts = {
         "class": scene.request.classes,
@@ -142,12 +141,10 @@ def strength_panel(
 
 def default_of(name: str, method: str, paradigm: str, otherwise: float) -> float:
     """The value that `fit_edit` gives a hyper-parameter of a method."""
-    settings = SETTINGS.get(method, {}).get(paradigm, {})
+    settings = METHODS[method].settings.get(paradigm, {})
     if name in settings:
         return settings[name]
-    function = method.replace("-", "_")
-    fit = getattr(calibrated, function, None) or getattr(variants, function, None)
-    own = signature(fit).parameters if fit else {}
+    own = signature(METHODS[method].fit).parameters
     return own[name].default if name in own else otherwise
 
 

@@ -51,7 +51,7 @@ def cell_means(
     `among` (n,) bool leaves out the other images.
     """
     C, K = shape
-    cell = images.class_of * K + images.domain_of  # (n,)
+    cell = images.cells(K)  # (n,)
     if among is not None:
         x = x[among]
         cell = cell[among]
@@ -78,11 +78,7 @@ def two_way(x: Tensor) -> dict[str, Tensor]:
 
 def pixel_features(clip: Clip, pixels: Tensor) -> Tensor:
     """f (n, D), on the CPU, of pictures (n, 3, s, s) in [0, 1]; differentiable."""
-    tower = clip.model.visual
-    mean = pixels.new_tensor(tower.image_mean)[:, None, None]
-    std = pixels.new_tensor(tower.image_std)[:, None, None]
-    normalized = (pixels - mean) / std
-    return clip.image_features(normalized).cpu()
+    return clip.image_features(clip.normalized(pixels)).cpu()
 
 
 def unseen(clip: Clip, prompt: str) -> list[str]:

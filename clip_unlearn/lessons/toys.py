@@ -21,7 +21,7 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..core.nullspace import Factors, null_space, orthonormal_basis
+from ..core.nullspace import Factors, TowerPrototypes, null_space, orthonormal_basis
 from ..core.variants import oblique
 from ..measure.plots import COLORS, legend_below
 from .widgets import LiveFigure, Panel, View, slider
@@ -88,21 +88,18 @@ CELLS = torch.tensor([[DOG_SKETCH, DOG_PHOTO], [CAT_SKETCH, CAT_PHOTO]])
 
 def edit_of_cell(method: str = "oblique", rho: float = 0.8, beta: float = 1.0) -> Factors:
     """Factors A (2, 1), B (1, 2) of the package's own edit that forgets the dog sketches."""
-    W = torch.eye(2)
     dog, cat = [0.0, 1.0], [0.0, -1.0]
-    class_text = torch.tensor([dog, cat])
-    visual = CELLS[:, :, None]  # (2, 2, 1, 2)
+    prototypes = TowerPrototypes(
+        W=torch.eye(2),
+        text=CELLS,
+        class_text=torch.tensor([dog, cat]),
+        features=CELLS[:, :, None],  # (2, 2, 1, 2)
+    )
     mask = torch.zeros(2, 2, dtype=torch.bool)
     mask[0, 0] = True
     if method == "null-space":
-        return null_space(W, CELLS, visual, mask, use="text")
-    settings = {
-        "rho": rho,
-        "rho2": 0.0,
-        "beta": beta,
-        "omega": 0.0,
-    }
-    return oblique(W, CELLS, class_text, visual, mask, **settings)
+        return null_space(prototypes, mask, use="text")
+    return oblique(prototypes, mask, rho=rho, rho2=0.0, beta=beta, omega=0.0)
 
 
 DOMAINS = Toy(

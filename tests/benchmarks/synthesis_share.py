@@ -27,8 +27,7 @@ from clip_unlearn.models.clip import Clip
 
 def bare(clip: Clip, goals: torch.Tensor, n: int, steps: int) -> None:
     """Forward and backward of as many pictures, in the same batches, and the last forward."""
-    size = clip.model.visual.image_size
-    size = size[0] if isinstance(size, (tuple, list)) else size
+    size = clip.image_size
     W = clip.heads["visual"].weight
     for _ in range(steps):
         for part in torch.rand(n, 3, size, size).split(batch_size(size)):

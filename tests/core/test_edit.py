@@ -173,8 +173,8 @@ def test_every_kind_of_tower_is_edited_and_restored(
     clip = clips(kind)
     how = Synthesis(steps=1)
     p = synthesize_prototypes(clip, grid, per_cell=1, how=how, progress=False, cache=False)
-    size = clip.model.visual.image_size
-    x = torch.randn(2, 3, *(size if isinstance(size, tuple) else (size, size)))
+    size = clip.image_size
+    x = torch.randn(2, 3, size, size)
     f, g, before = clip.image_features(x), clip.text_features(PROMPTS), state(clip)
     edit = fit_edit(p, REQUESTS["global"], towers="both")
     with torch.no_grad(), edit.applied(clip, 0.5):

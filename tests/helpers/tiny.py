@@ -49,7 +49,10 @@ REQUESTS = {
 
 # Every method with every paradigm that it is made for; None is the paradigm's default.
 PAIRS = [
-    (p, m) for p in REQUESTS for m in (None, *METHODS) if m != "redirect" or p == "whole-domain"
+    (paradigm, method)
+    for paradigm in REQUESTS
+    for method in (None, *METHODS)
+    if method is None or paradigm in METHODS[method].paradigms
 ]
 
 

@@ -53,7 +53,8 @@ def test_sliders_start_where_fit_edit_would(setting: Setting, request_of: Forget
     )
     assert default_of("rho", "oblique", "domain-specific", 0.0) == 0.8
     assert default_of("lam", "retain-aware", "global", 0.0) == 1.0
-    assert default_of("rtol", "null-space-text", "global", 0.3) == 0.3
+    assert default_of("rtol", "null-space-text", "global", 0.3) == 0.1
+    assert default_of("nothing", "calibrated", "global", 0.3) == 0.3
 
 
 def test_what_cannot_be_chosen_is_named(setting: Setting) -> None:

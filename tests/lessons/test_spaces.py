@@ -100,7 +100,7 @@ def test_cell_means_among_some_images_leave_the_others_out(
 
 
 def test_pixels_are_normalised_as_files_are(clip: Clip, pictures: torch.Tensor) -> None:
-    size = clip.model.visual.image_size[0]
+    size = clip.image_size
     array = (255 * pictures[0, :, :size, :size]).to(torch.uint8)
     file = Image.fromarray(array.permute(1, 2, 0).numpy())
     expected = clip.image_features(clip.preprocess(file)[None])
