@@ -26,13 +26,13 @@ from clip_unlearn.baselines.comparison import (
     SEES,
     SETTINGS,
     STAYS,
+    TEXT,
     compare,
     comparison_table,
 )
 from clip_unlearn.core.edit import METHODS, ProjectionEdit
 from clip_unlearn.core.errors import InputError
 from clip_unlearn.images.datasets import Features
-from clip_unlearn.lessons.spaces import TEXT
 from clip_unlearn.measure.evaluate import Task, halves, one_thread
 from clip_unlearn.measure.setting import Setting
 
