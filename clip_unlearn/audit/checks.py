@@ -323,7 +323,9 @@ def _features(model: EditedModel) -> dict[str, Tensor]:
 
 def _shown(classes: Tensor, class_of: Tensor) -> list[int]:
     """Those of classes (C,) bool of which there is an image among class_of (n,)."""
-    return [c for c in classes.nonzero().flatten().tolist() if (class_of == c).any()]
+    wanted = classes.nonzero().flatten()
+    shown = torch.isin(wanted, class_of)
+    return wanted[shown].tolist()
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -343,8 +345,10 @@ def _nearest_prototype(model: EditedModel) -> Finding:
 
 def _nearest_mean(model: EditedModel) -> Finding:
     """How many lie nearest to the mean of a few labelled images of their class."""
-    forgotten, *_ = few_shot_mean(model.task, model.forget, model.W, NEAREST_SHOTS, model.seed)
-    return Finding(f"nearest mean of {NEAREST_SHOTS}", FORGET, forgotten.item(), model.chance)
+    k = NEAREST_SHOTS
+    numbers = few_shot_mean(model.task, model.forget, model.W, k, model.seed)
+    forgotten, _, _ = numbers.tolist()
+    return Finding(f"nearest mean of {k}", FORGET, forgotten, model.chance)
 
 
 def _relearning(model: EditedModel) -> Iterator[Finding]:
@@ -357,8 +361,10 @@ def _relearning(model: EditedModel) -> Iterator[Finding]:
         blind = max(model.chance, sought_rate)  # what giving one answer to everything earns
 
         check = f"relearning from {k}"
+        gain = forgotten - untaught
+        blind_gain = blind - untaught
         yield Finding(check, FORGET, forgotten, blind)
-        yield Finding(f"regained from {k}", FORGET, forgotten - untaught, blind - untaught)
+        yield Finding(f"regained from {k}", FORGET, gain, blind_gain)
         yield Finding(check, "control: retained", retained, model.chance)
 
 
@@ -374,7 +380,8 @@ def _similarity(model: EditedModel) -> Iterator[Finding]:
 def _accuracy_on_forgotten(model: EditedModel, predicted: Tensor) -> float:
     """How many of the images to forget the predicted classes (n,) name rightly."""
     right = predicted.eq(model.task.images.class_of)
-    return right[model.forget].float().mean().item()
+    right = right[model.forget].float()
+    return right.mean().item()
 
 
 # ---- what happened to the neighbours

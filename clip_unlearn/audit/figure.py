@@ -124,36 +124,54 @@ def _dumbbells(ax: Axes, rows: pd.DataFrame, title: str) -> None:
     ax.scatter(after, places, label="after", zorder=3, **filled)
     ax.scatter(rows["chance"], places, label="chance", zorder=2, **tick)
 
-    right_of_axes = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 8.5}
+    right_of_axes = ax.get_yaxis_transform()
     for place, row in zip(places, rows.itertuples(), strict=True):
-        ax.text(1.01, place, f"{row.before:.2f} → {row.after:.2f}", **right_of_axes)
+        numbers = f"{row.before:.2f} → {row.after:.2f}"
+        ax.text(1.01, place, numbers, transform=right_of_axes, va="center", fontsize=8.5)
 
     ax.set_yticks(places, rows.index)
     ax.tick_params(axis="y", length=0)
-    ax.set(xlim=(-0.04, 1.04), ylim=(len(rows) - 0.4, -0.8))
+    ax.set_xlim(-0.04, 1.04)
+    ax.set_ylim(len(rows) - 0.4, -0.8)
     ax.set_xlabel("accuracy, or precision of a search")
     ax.set_title(title, pad=24)
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.99), ncols=3, frameon=False, fontsize=9)
+    ax.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 0.99),
+        ncols=3,
+        frameon=False,
+        fontsize=9,
+    )
 
 
 def _likeness(ax: Axes, frame: pd.DataFrame) -> None:
     """Cosine of forgotten images and their own text, on the band of random pairs."""
     rows = frame[frame["check"] == "similarity"]
-    for place, column in enumerate(("before", "after")):
+    colors = {"before": "white", "after": COLORS["forget"]}
+    for place, (column, color) in enumerate(colors.items()):
         own, mean, sd = rows[column]
+
+        # Random pairs: a band, and their mean as a line across it.
         left = mean - OVER * sd
         width = 2 * OVER * sd
         ax.barh(place, width, left=left, height=0.5, color="0.85")
-        ax.plot([mean, mean], [place - 0.25, place + 0.25], color="0.4", lw=1.5)
+        ends = (place - 0.25, place + 0.25)
+        ax.plot((mean, mean), ends, color="0.4", lw=1.5)
 
-        color = "white" if column == "before" else COLORS["forget"]
         ax.scatter(own, place, s=90, color=color, edgecolor="0.3", zorder=3)
-        above = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center"}
-        ax.annotate(f"{own:+.2f}", (own, place), fontsize=8, **above)
+        ax.annotate(
+            f"{own:+.2f}",
+            xy=(own, place),
+            xytext=(0, 9),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
 
     ax.set_yticks((0, 1), ("before", "after"))
     ax.tick_params(axis="y", length=0)
-    ax.set(xlim=(-1, 1), xticks=(-1, -0.5, 0, 0.5, 1), ylim=(1.6, -0.6))
+    ax.set_xticks((-1, -0.5, 0, 0.5, 1))
+    ax.set(xlim=(-1, 1), ylim=(1.6, -0.6))
     ax.set_xlabel(f"cosine; grey: random pairs, their mean and {OVER:g} sd either way")
     ax.set_title("Forgotten images and their own text")
 

@@ -117,7 +117,8 @@ def few_shot_mean(task: Task, forget: Tensor, W: Tensor, k: int, seed: int) -> T
     cell_of = _cells(task)
 
     def predict(shots: Tensor) -> Tensor:
-        nearest_cell = nearest_mean(f @ W, f[shots] @ W, cell_of[shots])
+        anchors = f[shots] @ W
+        nearest_cell = nearest_mean(f @ W, anchors, cell_of[shots])
         return nearest_cell // len(task.grid.domains)
 
     return _mean_over_draws(task, forget, k, seed, predict)
@@ -144,7 +145,8 @@ def _mean_over_draws(
         answers = one_hot(predicted[retained], len(task.grid.classes)).float()
         answer_rate = answers.mean(0)  # (C,)
         sought_rate = answer_rate[class_of[forgotten]]
-        draws.append([right[forgotten].mean(), right[retained].mean(), sought_rate.mean()])
+        numbers = (right[forgotten], right[retained], sought_rate)
+        draws.append([values.mean() for values in numbers])
     return torch.tensor(draws).mean(0)
 
 
@@ -205,7 +207,9 @@ def precision_at_k(h: Tensor, text: Tensor, relevant: Tensor) -> float:
 
 def _cells(task: Task) -> Tensor:
     """(n,) the cell of each image, as the number class * K + domain."""
-    return task.images.class_of * len(task.grid.domains) + task.images.domain_of
+    images = task.images
+    K = len(task.grid.domains)
+    return images.class_of * K + images.domain_of
 
 
 def _rank_within(groups: Tensor, seed: int) -> Tensor:

@@ -219,9 +219,12 @@ def audit_table(frame: pd.DataFrame) -> str:
     header = ("check", "where", "before", "after (worst)", "readings")
     rows = []
     for row in audit_summary(frame).itertuples():
-        before = f"{row.before:.3f}" if row.requests else ""
-        after = f"{row.after:.3f} ({row.worst:.2f})" if row.requests else ""
-        rows.append((row.check, row.where.replace("_", " "), before, after, row.readings))
+        where = row.where.replace("_", " ")
+        before = after = ""
+        if row.requests:
+            before = f"{row.before:.3f}"
+            after = f"{row.after:.3f} ({row.worst:.2f})"
+        rows.append((row.check, where, before, after, row.readings))
     table = markdown_table(header, rows, texts=len(header))
 
     each = frame.drop_duplicates("request")

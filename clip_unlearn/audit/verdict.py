@@ -24,6 +24,7 @@ from .checks import (
     SOUGHT,
     UNKNOWN,
     Comparison,
+    Finding,
     findings,
     neighbour_rows,
     neighbours,
@@ -42,6 +43,7 @@ CELL_LOSS = 0.1
 OVER = 2.0
 # What must be at chance for an edit to be called complete.
 COMPLETE = ("prompts", "paraphrases", "translations", "nearest prototype", "linear probe on h")
+SHOULD_STAY = GROUPS[1:]  # where a check is about images that should stay
 STILL_FOUND = ("still there", "partly there")  # readings
 # Why a check was not measured, by the first word of its name.
 FEW = "a forgotten cell has too few images"
@@ -89,21 +91,35 @@ def audit(setting: Setting, edit: ProjectionEdit, strength: float = 1.0, seed: i
         before = findings(setting, edit, 0.0, seed)
         after = findings(setting, edit, strength, seed)
 
-    # Side by side; chance is that of the edited model.
-    rows = [
-        Comparison(new.check, new.where, old.value, new.value, new.chance)
-        for old, new in zip(before, after, strict=True)
-    ]
-    some_forgotten = zip(task.grid.classes, mask.any(1).tolist(), strict=True)
-    forgotten = {name for name, gone in some_forgotten if gone}
-    rows += neighbour_rows(cells, forgotten, 1 / len(task.grid.classes))
+    # Side by side.
+    classes = task.grid.classes
+    forgotten = {classes[c] for c in mask.any(1).nonzero().flatten()}
+    rows = _side_by_side(before, after)
+    rows += neighbour_rows(cells, forgotten, 1 / len(classes))
     frame = pd.DataFrame(rows, columns=Comparison._fields)
 
     # What each row means.
     (sd,) = (row.after for row in rows if row.where == RANDOM_SD)
-    partial = not (mask.all(0).any() or mask.all(1).any())
+    whole_domain = mask.all(0).any()
+    whole_class = mask.all(1).any()
+    partial = not (whole_domain or whole_class)
     frame["reading"] = [_reading(row, sd, partial) for row in rows]
     return Audit(frame, cells, _verdict(frame, str(edit.request)))
+
+
+def _side_by_side(before: list[Finding], after: list[Finding]) -> list[Comparison]:
+    """The same checks at two strengths; chance is that of the edited model."""
+    rows = []
+    for old, new in zip(before, after, strict=True):
+        row = Comparison(
+            check=new.check,
+            where=new.where,
+            before=old.value,
+            after=new.value,
+            chance=new.chance,
+        )
+        rows.append(row)
+    return rows
 
 
 def is_complete(frame: pd.DataFrame) -> bool:
@@ -150,7 +166,7 @@ def _reading(row: Comparison, sd: float, partial: bool) -> str:
         return f"{100 * row.after:+.0f} points"
     if row.check == "similarity" and row.after - row.chance < -OVER * sd:
         return "over-forgotten"
-    if row.check in ("worst cell", "neighbours") or row.where in GROUPS[1:]:
+    if row.check in ("worst cell", "neighbours") or row.where in SHOULD_STAY:
         return _loss(row)
     return _remainder(row)
 
@@ -159,7 +175,9 @@ def _loss(row: Comparison) -> str:
     """What happened to something that should have stayed."""
     lost = row.before - row.after
     limit = CELL_LOSS if row.check == "worst cell" else LOSS
-    return f"lost {100 * lost:.0f} points" if lost > limit else "kept"
+    if lost > limit:
+        return f"lost {100 * lost:.0f} points"
+    return "kept"
 
 
 def _remainder(row: Comparison) -> str:
@@ -320,5 +338,8 @@ def _losses(frame: pd.DataFrame) -> str:
     losses = []
     for row in rows.itertuples():
         where = row.where.replace("_", " ")
-        losses.append(f"{row.check}, {where} ({row.before:.2f} to {row.after:.2f})")
-    return f"Lost: {'; '.join(losses)}." if losses else "What should stay stayed."
+        numbers = f"({row.before:.2f} to {row.after:.2f})"
+        losses.append(f"{row.check}, {where} {numbers}")
+    if losses:
+        return f"Lost: {'; '.join(losses)}."
+    return "What should stay stayed."
