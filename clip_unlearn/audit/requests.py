@@ -1,4 +1,8 @@
-"""Audits by request: of one, of a saved edit, and of every request of a kind, since one proves nothing."""
+"""Audits by request: of one request, of a saved edit, and of every request of a paradigm.
+
+One request proves nothing, so `every_audit` makes them all, and `audit_summary` gives mean and
+worst of each check.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +21,9 @@ from ..images.prompts import check_prompts
 from ..measure.evaluate import group_masks, make_task
 from ..measure.setting import Setting, SurveyConfig, check_measurable, prepare
 from ..measure.survey import LIKE
+from ..models.markdown import markdown_table
 from ..models.saved import load_edit, read_edit
-from .verdict import Audit, audit
+from .verdict import Audit, audit, should_stay
 
 
 def audit_of(
@@ -29,29 +34,32 @@ def audit_of(
     towers: str = "visual",
     unrelated: str = "",
 ) -> tuple[Audit, ProjectionEdit]:
-    """The audit of a request, or of the edit in a file, and that edit; request and files are checked before the work.
+    """The audit of a request, or of the edit in a file, and that edit.
 
-    `unrelated` is a folder of images of other classes. Raises InputError for anything wrong with
-    what is named.
+    `unrelated` is a folder of images of other classes. Everything named is checked before the work
+    begins: raises InputError for anything wrong with it.
     """
+    # What can be refused in a moment.
     images, grid = config.inputs()
-    method, strength = _checked(config, strength, towers, request and request.on(grid))
+    strength = check_strength(strength)
     if edit_file:
-        request = ForgetRequest(*(read_edit(edit_file)[kind] for kind in ("classes", "domains")))
-        load_edit(
-            edit_file, config.load()
-        )  # refused before minutes of work, where it is of another CLIP
-    request = request.on(grid)
+        request = _request_of(edit_file)
+        load_edit(edit_file, config.load())  # refused here if it is an edit of another CLIP
+        request = request.on(grid)
+    else:
+        request = request.on(grid)
+        _check_fit(config, towers, request)
     check_measurable(request, grid, images)
     others = _unrelated(unrelated, request.classes or ())
-    setting = _with(others, config)
-    check_measurable(request, grid, setting.task.images)  # unreadable images may have been left out
-    fitted = (
-        load_edit(edit_file, setting.clip)
-        if edit_file
-        else fit_edit(setting.prototypes, request, method, towers)
-    )
-    return audit(setting, fitted, strength, config.seed), fitted
+
+    # What takes minutes.
+    setting = _prepared(config, others)
+    check_measurable(request, grid, setting.task.images)  # unreadable images may be left out
+    if edit_file:
+        edit = load_edit(edit_file, setting.clip)
+    else:
+        edit = fit_edit(setting.prototypes, request, _method(config), towers)
+    return audit(setting, edit, strength, config.seed), edit
 
 
 def audit_all(
@@ -61,35 +69,53 @@ def audit_all(
     towers: str = "visual",
     unrelated: str = "",
 ) -> pd.DataFrame:
-    """`every_audit` of a paradigm from names alone; `unrelated` as in `audit_of`, without any class of the grid."""
-    method, strength = _checked(config, strength, towers, LIKE[paradigm])
-    others = _unrelated(unrelated, config.inputs()[1].classes)
-    return every_audit(
-        _with(others, config), paradigm, method, strength, config.seed, towers=towers
-    )
+    """`every_audit` of a paradigm from names alone.
+
+    `unrelated` is a folder as in `audit_of`; it may show no class of the grid.
+    """
+    _check_fit(config, towers, LIKE[paradigm])
+    strength = check_strength(strength)
+    _, grid = config.inputs()
+    others = _unrelated(unrelated, grid.classes)
+
+    setting = _prepared(config, others)
+    return every_audit(setting, paradigm, _method(config), strength, config.seed, towers=towers)
 
 
-def _checked(
-    config: SurveyConfig, strength: float, towers: str, request: ForgetRequest | None
-) -> tuple[str | None, float]:
-    """(method, strength), and the request's fit with method and towers checked; without one, the edit is made."""
-    method = None if config.method == "default" else config.method
-    if request:
-        check_towers(towers, request)
-    if request and method:
+def _method(config: SurveyConfig) -> str | None:
+    """The method that `fit_edit` takes; None is the default of the paradigm."""
+    return None if config.method == "default" else config.method
+
+
+def _request_of(edit_file: Path) -> ForgetRequest:
+    """The request that the edit in a file was fitted for."""
+    note = read_edit(edit_file)
+    return ForgetRequest(note["classes"], note["domains"])
+
+
+def _check_fit(config: SurveyConfig, towers: str, request: ForgetRequest) -> None:
+    """Raise InputError if method or towers do not fit the request."""
+    check_towers(towers, request)
+    method = _method(config)
+    if method:
         check_method(method, request)
-    return method, check_strength(strength)
 
 
 def _unrelated(folder: str, forgotten: Sequence[str]) -> ImageSet | None:
-    """The images of the unrelated task, None without a folder; InputError where they show what is forgotten."""
+    """The images of the unrelated task; None without a folder.
+
+    Raises InputError if they show what is forgotten, or one class alone.
+    """
     if not folder:
         return None
     images = open_images(folder)
     names = grid_of(images).classes
-    if shared := {c.casefold() for c in forgotten} & {c.casefold() for c in names}:
+    shown = {name.casefold() for name in names}
+    forgotten_too = shown & {name.casefold() for name in forgotten}
+    if forgotten_too:
         raise InputError(
-            f'the unrelated images of {folder} show "{min(shared)}", which is forgotten; leave it out.'
+            f'the unrelated images of {folder} show "{min(forgotten_too)}", which is forgotten;'
+            " leave it out."
         )
     if len(names) < 2:
         raise InputError(
@@ -98,8 +124,8 @@ def _unrelated(folder: str, forgotten: Sequence[str]) -> ImageSet | None:
     return images
 
 
-def _with(others: ImageSet | None, config: SurveyConfig) -> Setting:
-    """Everything a config names, with other images as the unrelated task where there are any."""
+def _prepared(config: SurveyConfig, others: ImageSet | None) -> Setting:
+    """Everything a config names, with other images as the unrelated task if there are any."""
     setting = prepare(config, progress=True)
     if others is None:
         return setting
@@ -118,66 +144,90 @@ def every_audit(
     progress: bool = True,
     **settings: float,
 ) -> pd.DataFrame:
-    """The frames of the audits of every request of a paradigm that has images, with columns request and complete."""
+    """The frames of the audits of every request of a paradigm, one below the other.
+
+    Two columns are added: request, and complete. Requests without images are left out. Raises
+    InputError if that leaves none.
+    """
+    task = setting.task
+    requests = all_requests(task.grid, paradigm)
     frames = []
-    for request in tqdm(
-        all_requests(setting.task.grid, paradigm), desc=paradigm, disable=not progress
-    ):
-        if not group_masks(request.mask(setting.task.grid), setting.task.images)["forget"].any():
-            continue  # a cell without images cannot be audited
-        found = audit(
-            setting, fit_edit(setting.prototypes, request, method, **settings), strength, seed
-        )
-        frames.append(found.frame.assign(complete=found.complete))
-        frames[-1].insert(0, "request", str(request))
+    for request in tqdm(requests, desc=paradigm, disable=not progress):
+        groups = group_masks(request.mask(task.grid), task.images)
+        if not groups["forget"].any():
+            continue
+        edit = fit_edit(setting.prototypes, request, method, **settings)
+        result = audit(setting, edit, strength, seed)
+        frame = result.frame.assign(complete=result.complete)
+        frame.insert(0, "request", str(request))
+        frames.append(frame)
     if not frames:
         raise InputError(f"no image of any {paradigm} request: nothing to audit.")
     return pd.concat(frames, ignore_index=True)
 
 
 def audit_summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean and worst of each measure of `every_audit`: check, where, requests, before, after, worst, readings.
+    """Mean and worst of each check of `every_audit`, a row a check.
 
-    Worst is the most that an attack still finds, and the least that is left of what should stay; of
-    a similarity, the one farthest from random pairs. Readings count the requests by what was read
-    of them.
+    Columns: check, where, requests (how many were measured), before, after, worst, readings (how
+    many requests were read as what). Worst is the most that an attack still finds, and the least
+    that is left of what should stay; of a similarity, the one farthest from random pairs.
     """
-    frame = frame.assign(
-        where=frame["where"].where(frame["check"] != "worst cell", "any that stays")
-    )
+    # Each request has a worst cell of its own.
+    where = frame["where"].where(frame["check"] != "worst cell", "any that stays")
+    frame = frame.assign(where=where)
+
     rows = []
-    for (check, where), part in frame.groupby(["check", "where"], sort=False):
+    for (check, place), part in frame.groupby(["check", "where"], sort=False):
         measured = part.dropna(subset=["before", "after"])
-        stays = measured["reading"].str.startswith(("kept", "lost")).any() or where.startswith(
-            "control"
-        )
-        worst = measured["after"].min() if stays else measured["after"].max()
-        if check == "similarity":
-            worst = measured["after"].get((measured["after"] - measured["chance"]).abs().idxmax())
-        counts = (
-            part["reading"].str.replace(r"^(lost|not measured).*", r"\1", regex=True).value_counts()
-        )
-        words = (
-            ""
-            if check.startswith("regained")
-            else ", ".join(f"{n} {name}" for name, n in counts.items())
-        )
         rows.append(
-            (check, where, len(measured), *measured[["before", "after"]].mean(), worst, words)
+            {
+                "check": check,
+                "where": place,
+                "requests": len(measured),
+                "before": measured["before"].mean(),
+                "after": measured["after"].mean(),
+                "worst": _worst(check, place, measured),
+                "readings": _readings(check, part["reading"]),
+            }
         )
-    return pd.DataFrame(
-        rows, columns=["check", "where", "requests", "before", "after", "worst", "readings"]
-    )
+    return pd.DataFrame(rows)
+
+
+def _worst(check: str, where: str, measured: pd.DataFrame) -> float:
+    """The value after the edit that speaks most against it, over the requests measured."""
+    after = measured["after"]
+    if check == "similarity":
+        distance = (after - measured["chance"]).abs()
+        return after.get(distance.idxmax())
+    stays = should_stay(measured["reading"]).any() or where.startswith("control")
+    return after.min() if stays else after.max()
+
+
+def _readings(check: str, readings: pd.Series) -> str:
+    """How many requests have each reading; "" for a gain, of which each is another number."""
+    if check.startswith("regained"):
+        return ""
+    # Without the number of points or the reason that follows.
+    kinds = readings.str.replace(r"^(lost|not measured).*", r"\1", regex=True)
+    counts = kinds.value_counts()
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 
 def audit_table(frame: pd.DataFrame) -> str:
-    """The summary of `every_audit` as a Markdown table, and how many requests were forgotten completely."""
-    each = frame.drop_duplicates("request")
-    lines = ["| check | where | before | after (worst) | readings |", "|---|---|---|---|---|"]
+    """The summary of `every_audit` in Markdown, and how many requests are complete."""
+    header = ("check", "where", "before", "after (worst)", "readings")
+    rows = []
     for row in audit_summary(frame).itertuples():
-        numbers = f"{row.before:.3f} | {row.after:.3f} ({row.worst:.2f})" if row.requests else "|"
-        lines.append(
-            f"| {row.check} | {row.where.replace('_', ' ')} | {numbers} | {row.readings} |"
-        )
-    told = f"Complete (a linear probe on h at chance, and prompts and prototypes too): {each['complete'].sum()}"
-    return "\n".join([*lines, "", f"{told} of {len(each)} requests."])
+        where = row.where.replace("_", " ")
+        before = after = ""
+        if row.requests:
+            before = f"{row.before:.3f}"
+            after = f"{row.after:.3f} ({row.worst:.2f})"
+        rows.append((row.check, where, before, after, row.readings))
+    table = markdown_table(header, rows, texts=len(header))
+
+    each = frame.drop_duplicates("request")
+    complete = each["complete"].sum()
+    meaning = "a linear probe on h at chance, and prompts and prototypes too"
+    return f"{table}\n\nComplete ({meaning}): {complete} of {len(each)} requests."

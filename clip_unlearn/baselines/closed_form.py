@@ -1,7 +1,7 @@
 """Other ways to forget that are closed forms: one solve or one projection, no step of training.
 
-Each takes prototypes and the forget mask (C, K), and encoded images if it sees data; shapes as in
-`nullspace`.
+Each takes prototypes and the forget mask (C, K), and encoded images if it sees data. Shapes are
+those of `nullspace`.
 """
 
 from __future__ import annotations
@@ -18,39 +18,62 @@ from ..images.datasets import Features
 
 def random_subspace(p: Prototypes, mask: Tensor, seed: int = 0) -> Factors:
     """The control: project out a random subspace of the rank that `nullspace.null_space` has."""
-    return nullspace.random_subspace(
-        p.W, nullspace.null_space(p.W, p.text, p.visual, mask)[1].shape[0], seed
-    )
+    _, directions = nullspace.null_space(p.W, p.text, p.visual, mask)
+    rank = len(directions)
+    return nullspace.random_subspace(p.W, rank, seed)
 
 
 def ccup_ridge(p: Prototypes, mask: Tensor, lam: float = 100.0, mu: float = 10.0) -> Factors:
-    """W M, M = I - lam T_f T_f^T A^-1, A = I + lam T_f T_f^T + mu T_r T_r^T; T (d, n) cell texts (arXiv 2512.14137).
+    """CCUP's ridge form (arXiv 2512.14137), on the text prototypes of the cells.
 
-    M minimises |M - I|^2 + lam |M T_f|^2 + mu |M T_r - T_r|^2; mu = 0, lam -> infinity is the text
-    null space.
+    W M, with M = I - lam T_f T_f^T A^-1 and A = I + lam T_f T_f^T + mu T_r T_r^T; T_f and T_r
+    (d, n) are the forgotten and the retained texts. M minimises |M - I|^2 + lam |M T_f|^2 + mu
+    |M T_r - T_r|^2. With mu = 0 and lam -> infinity it is the text null space.
     """
-    forget, retain = p.text[mask].double().T, p.text[~mask].double().T
-    A = torch.eye(len(forget)) + lam * forget @ forget.T + mu * retain @ retain.T
-    return -p.W @ forget.float(), lam * torch.linalg.solve(A, forget).T.float()  # A is symmetric
+    text = p.text.double()  # (C, K, d)
+    forget = text[mask].T  # (d, forgotten cells)
+    retain = text[~mask].T  # (d, retained cells)
+    forget_gram = lam * forget @ forget.T  # (d, d)
+    retain_gram = mu * retain @ retain.T  # (d, d)
+    identity = torch.eye(len(forget))
+    A = identity + forget_gram + retain_gram
+    solution = torch.linalg.solve(A, forget)  # A^-1 T_f, and A is symmetric
+    detectors = lam * solution.T.float()  # (forgotten cells, d)
+    removed = forget.float()
+    return -p.W @ removed, detectors
 
 
 def uce_ridge(p: Prototypes, mask: Tensor, weight: float = 1.0, lam: float = 0.3) -> Factors:
-    """Unified Concept Editing (arXiv 2308.14761), its cross-attention matrix replaced by the image projection.
+    """Unified Concept Editing (arXiv 2308.14761), of the image projection.
 
-    min  w sum_F |f (W + Delta) - n|^2 + sum_R |f Delta|^2 + lam |Delta|^2 over the visual
-    prototypes. n is neutral: the mean text embedding of the classes that stay, as long as the mean
-    f W. w and lam are relative, as in `retain_aware`.
+    The paper edits cross-attention matrices in the same way. Over the visual prototypes f,
+
+        min  w sum_F |f (W + Delta) - n|^2 + sum_R |f Delta|^2 + lam |Delta|^2
+
+    n is neutral: the mean text embedding of the retained classes, as long as the mean f W. w and
+    lam are relative, as in `variants.retain_aware`.
     """
     f = variants.unit_features(p.visual, p.W)
-    forget, retain = f[mask].flatten(0, 1), f[~mask].flatten(0, 1)
+    forget = f[mask].flatten(0, 1)  # (n_F, D)
+    retain = f[~mask].flatten(0, 1)  # (n_R, D)
     h = forget @ p.W
-    stays = mask.any(1) == mask.any(1).all()  # all classes, where a whole domain goes
-    neutral = normalize(p.class_text[stays].mean(0), dim=0) * h.norm(dim=1).mean()
+
+    # If a whole domain is forgotten, something is forgotten of every class: then all are neutral.
+    forgotten_classes = mask.any(1)
+    retained_classes = forgotten_classes == forgotten_classes.all()
+    neutral_text = p.class_text[retained_classes].mean(0)
+    neutral = normalize(neutral_text, dim=0) * h.norm(dim=1).mean()
+
+    # One least-squares problem, X Delta = Y: weights go in as square roots.
     w = weight * len(retain) / len(forget)
-    X = torch.cat([w**0.5 * forget, retain])
-    Y = torch.cat([w**0.5 * (neutral - h), h.new_zeros(len(retain), h.shape[1])])
-    ridge = lam * X.square().sum() / X.shape[1] * torch.eye(X.shape[1])
-    return variants.thin(torch.linalg.solve(X.T @ X + ridge, X.T @ Y))
+    root = w**0.5
+    change_forget = root * (neutral - h)
+    change_retain = h.new_zeros(len(retain), h.shape[1])
+    X = torch.cat([root * forget, retain])
+    Y = torch.cat([change_forget, change_retain])
+    ridge = lam * X.square().sum() / X.shape[1]
+    delta = variants.ridge_solution(X, Y, ridge)
+    return variants.thin(delta)
 
 
 def oracle(
@@ -61,26 +84,36 @@ def oracle(
     weight: float = 0.3,
     lam: float = 0.3,
 ) -> Factors:
-    """`variants.retain_aware` with real images where the prototypes stood: what perfect prototypes would give it."""
-    # Each image is handed over as a cell of its own.
-    gone = mask[images.class_of, images.domain_of, None]
-    cells = images.f[:, None, None]
-    return variants.retain_aware(p.W, p.class_text[images.class_of], cells, gone, beta, weight, lam)
+    """`variants.retain_aware` on real images: what perfect prototypes would give it."""
+    # Each image is handed over as a class of its own, with one domain and one prototype.
+    forgotten = mask[images.class_of, images.domain_of]
+    cells = forgotten[:, None]  # (n, 1)
+    visual = images.f[:, None, None]  # (n, 1, 1, D)
+    class_text = p.class_text[images.class_of]  # (n, d)
+    return variants.retain_aware(p.W, class_text, visual, cells, beta, weight, lam)
 
 
 def leace(p: Prototypes, mask: Tensor, images: Features) -> Factors:
-    """Least-squares concept erasure (arXiv 2306.03819) of h = f W; z (n, C) one-hot class, 0 for what stays.
+    """Least-squares concept erasure (arXiv 2306.03819) of the label z in h = f W.
 
-    h (I - S^+ S_hz (S_hz^T S^+ S_hz)^+ S_hz^T): no linear probe with a bias finds z in the fitted
-    h. The constant that would keep the mean of h is left out, as a projection has no bias: every h
-    is shifted alike.
+    z (n, C) is the class of a forgotten image, one-hot, and 0 for a retained one. After
+    h (I - S^+ S_hz (S_hz^T S^+ S_hz)^+ S_hz^T) no linear probe with a bias finds z in the fitted h.
+    The constant that would keep the mean of h is left out, as a projection has no bias: every h is
+    shifted by the same amount.
     """
-    z = one_hot(images.class_of).double() * mask[images.class_of, images.domain_of, None]
-    z = z[:, z.any(0)]
+    forgotten = mask[images.class_of, images.domain_of]
+    label = one_hot(images.class_of).double()  # (n, C)
+    z = label * forgotten[:, None]
+    z = z[:, z.any(0)]  # a class without a forgotten image has nothing to erase
+    z = z - z.mean(0)
     h = (images.f @ p.W).double()
-    h, z = h - h.mean(0), z - z.mean(0)
-    cross = h.T @ z
-    left = torch.linalg.pinv(h.T @ h, hermitian=True) @ cross
-    return p.W @ -(
-        left @ torch.linalg.pinv(cross.T @ left, hermitian=True)
-    ).float(), cross.T.float()
+    h = h - h.mean(0)
+
+    # Scatter matrices: of h with itself, and of h with z.
+    S = h.T @ h  # (d, d)
+    S_hz = h.T @ z  # (d, labels)
+    whitened = torch.linalg.pinv(S, hermitian=True) @ S_hz
+    middle = S_hz.T @ whitened
+    detectors = whitened @ torch.linalg.pinv(middle, hermitian=True)
+    removed = S_hz.T.float()
+    return p.W @ -detectors.float(), removed

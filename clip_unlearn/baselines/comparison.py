@@ -1,17 +1,18 @@
-"""Other published ways to forget, on the same projection: how well, how fast, and what each one needs to see.
+"""Other published ways to forget, beside our own: how well, how fast, and what each needs to see.
 
-What sees real images is fitted on half of them, everything is measured on the other half. Shapes as
-in `nullspace`.
+All of them edit the same projection. What sees real images is fitted on half of them, and
+everything is measured on the other half. Shapes are those of `nullspace`.
 """
 
 from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..core.concepts import PARADIGMS, ForgetRequest
@@ -20,28 +21,38 @@ from ..core.errors import InputError
 from ..core.nullspace import Factors
 from ..core.prototypes import Prototypes
 from ..images.datasets import Features
-from ..measure.evaluate import GROUPS, Task, evaluate, halves, one_thread
+from ..measure.evaluate import GROUPS, Task, evaluate, halves, one_thread, points
 from ..measure.setting import Setting
 from .closed_form import ccup_ridge, leace, oracle, random_subspace, uce_ridge
 from .trained import finetune, gradient_ascent, lip, relabel, tsa
 
-SEES = NOTHING, TEXT, PICTURES, DATA = (
-    "nothing",
-    "text",
-    "text + synthesised pictures",
-    "real images and labels",
-)
-OF = GOES, STAYS, EVERY = ("what goes", "what stays", "every cell")
-# Picked by grid search on the bundled CLIP (halves of seed 1; 16 global requests, 16 cells, relabel
-# 8, and 4 domains) for the least forget accuracy + losses of retained, same class and unrelated:
-# ccup-ridge lam 1..1e4, mu 0..100; uce-ridge weight .3..300, lam .01..10, neutral text or picture;
-# gradient-ascent SGD or Adam, lr .001...1; relabel one, scattered or uniform labels, L-BFGS or
-# Adam, weight .1..10, lam 0..10; oracle beta 1..4, weight .1..3, lam 1e-4..3; lip sigma .5..32, lr
-# .003...3, draws 4..64, with and without momentum, noise of one size or shaped like the scatter of
-# the prototypes, its side held or free (free, it forgot nothing in any of 12 settings); tsa rank
-# 1..16, lam .1..3, weight .3..3, goal the mean of what stays, a random direction or away, prompts
-# of classes or of cells too; finetune lam 0..10, steps 25 or 100. All seeds share the images, so
-# this is as optimistic as the settings of `unlearn`.
+# What a method sees, from least to most.
+NOTHING = "nothing"
+TEXT = "text"
+PICTURES = "text + synthesised pictures"
+DATA = "real images and labels"
+SEES = (NOTHING, TEXT, PICTURES, DATA)
+# And of which cells.
+GOES = "what goes"
+STAYS = "what stays"
+EVERY = "every cell"
+OF = (GOES, STAYS, EVERY)
+
+# Settings by paradigm, other than a function's own. They were picked by grid search on the bundled
+# CLIP (halves of seed 1; 16 global requests, 16 cells, 8 for relabel, and 4 domains) for the least
+# sum of forget accuracy and of the losses of retained, same class and unrelated. Searched were:
+# - ccup-ridge: lam 1..1e4, mu 0..100.
+# - uce-ridge: weight .3..300, lam .01..10, neutral text or picture.
+# - gradient-ascent: SGD or Adam, lr .001...1.
+# - relabel: one, scattered or uniform labels, L-BFGS or Adam, weight .1..10, lam 0..10.
+# - oracle: beta 1..4, weight .1..3, lam 1e-4..3.
+# - lip: sigma .5..32, lr .003...3, draws 4..64, with and without momentum, noise of one size or
+#   shaped like the scatter of the prototypes, its side held or free (free, it forgot nothing in any
+#   of 12 settings).
+# - tsa: rank 1..16, lam .1..3, weight .3..3; as the goal the mean of what stays, a random direction
+#   or away; prompts of classes or of cells too.
+# - finetune: lam 0..10, steps 25 or 100.
+# All seeds share the images, so this is as optimistic as the settings of `core.edit`.
 SETTINGS: dict[str, dict[str, dict[str, float]]] = {
     "ccup-ridge": {"domain-specific": {"mu": 0.3}, "whole-domain": {"lam": 1e4, "mu": 0.1}},
     "uce-ridge": {
@@ -58,24 +69,32 @@ SETTINGS: dict[str, dict[str, dict[str, float]]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """A way to forget: a function from (prototypes, mask), and images if it sees data, to factors; None: `fit_edit`."""
+    """A way to forget, and what it needs."""
 
     name: str
-    factors: Callable[..., Factors] | None
+    # What it sees (of SEES), and of which cells (of OF).
     sees: str
+    of: str = EVERY
+    # Where it comes from, and what it does, in a few words.
     cite: str
     idea: str
-    of: str = EVERY
+    # (prototypes, mask) -> factors; (prototypes, mask, images) -> factors if it sees data. None for
+    # the methods of `fit_edit`.
+    factors: Callable[..., Factors] | None = None
+    # The paradigms that it is for.
     fits: tuple[str, ...] = PARADIGMS
+    # The tower that it edits.
     tower: str = "visual"
 
     @property
     def needs(self) -> str:
-        """What must be at hand for one request; the pictures are synthesised, the images are real."""
+        """What must be at hand for one request: pictures are synthesised, images are real."""
         things = {TEXT: "names", PICTURES: "names, pictures", DATA: "names, labelled images"}
-        return f"{things[self.sees]} of {self.of}" if self.sees in things else NOTHING
+        if self.sees not in things:
+            return NOTHING
+        return f"{things[self.sees]} of {self.of}"
 
     def fit(
         self,
@@ -85,7 +104,11 @@ class Baseline:
         seed: int = 0,
         **settings: float,
     ) -> ProjectionEdit:
-        """Fit with the paradigm's SETTINGS; `images` are handed on only if this sees data, else they are ignored."""
+        """The edit for a request, with the SETTINGS of its paradigm where `settings` say nothing.
+
+        `images` are handed on only if this method sees data. Raises InputError if the method is not
+        for the paradigm, or if it needs images and there is none of the right cells.
+        """
         request = request.on(p.grid)
         if request.paradigm not in self.fits:
             kinds = " and ".join(self.fits)
@@ -94,101 +117,188 @@ class Baseline:
             )
         if self.factors is None:
             return fit_edit(p, request, self.name, **settings)
+
         mask = request.mask(p.grid)
-        settings = {**SETTINGS.get(self.name, {}).get(request.paradigm, {}), **settings}
-        if "seed" in inspect.signature(self.factors).parameters:  # another draw for each request
-            settings.setdefault("seed", seed + 1000 * int(mask.flatten().nonzero()[0]))
-        wanted, what = (
-            (~mask, f"what stays beside {request}") if self.of == STAYS else (mask, str(request))
-        )
-        if self.sees == DATA and (
-            images is None or not wanted[images.class_of, images.domain_of].any()
-        ):
-            raise InputError(
-                f'method "{self.name}" sees {DATA}, and got no image of {what}: see `evaluate.halves`.'
-            )
-        factors = self.factors(p, mask, *([images] if self.sees == DATA else []), **settings)
+        settings = {**self._settings(request, mask, seed), **settings}
+        if self.sees == DATA:
+            self._check_images(request, mask, images)
+            factors = self.factors(p, mask, images, **settings)
+        else:
+            factors = self.factors(p, mask, **settings)
         return ProjectionEdit(request, self.name, {self.tower: factors})
 
+    def _settings(self, request: ForgetRequest, mask: Tensor, seed: int) -> dict[str, float]:
+        """The SETTINGS of the paradigm, and a seed of the request's own if the method draws."""
+        by_paradigm = SETTINGS.get(self.name, {})
+        settings = dict(by_paradigm.get(request.paradigm, {}))
+        if "seed" in inspect.signature(self.factors).parameters:
+            first_cell = int(mask.flatten().nonzero()[0])
+            settings["seed"] = seed + 1000 * first_cell
+        return settings
 
-_OURS = "this package"
+    def _check_images(self, request: ForgetRequest, mask: Tensor, images: Features | None) -> None:
+        """Raise InputError unless there is an image of the cells that the method learns from."""
+        wanted = mask
+        what = str(request)
+        if self.of == STAYS:
+            wanted = ~mask
+            what = f"what stays beside {request}"
+        if images is None or not wanted[images.class_of, images.domain_of].any():
+            raise InputError(
+                f'method "{self.name}" sees {DATA}, and got no image of {what}:'
+                " see `evaluate.halves`."
+            )
+
+
+# ---- the methods of `fit_edit`, in the words of the comparison
+
 _CCUP = "CCUP, arXiv 2512.14137"
 _PAPER = "Mishra et al. 2025, arXiv 2512.14113, reconstructed"
-_UCE = "UCE, Gandikota et al., WACV 2024, arXiv 2308.14761"
-_LIP = "Lip, Kravets & Namboodiri, WACV 2025, arXiv 2407.07485, of the last matrix alone"
-_TSA = "Kravets & Namboodiri, TMLR 2025, openreview.net/forum?id=V2SD2uVKEE, in its spirit"
-_NEG = "Golatkar et al., CVPR 2020, arXiv 1911.04933"
-_LABEL = "Graves et al., AAAI 2021, arXiv 2010.10981"
-_LEACE = "Belrose et al., NeurIPS 2023, arXiv 2306.03819"
-_PULL = "a domain detector pulls every image to one answer"
-_ALL = (
+_OURS = "this package"
+
+_NULL_SPACES = (
     Baseline(
-        "random-subspace", random_subspace, NOTHING, "control", "project random directions out"
-    ),
-    Baseline("null-space-text", None, TEXT, _CCUP, "project the forgotten texts out", GOES),
-    Baseline(
-        "ccup-ridge", ccup_ridge, TEXT, _CCUP, "forgotten texts score 0, retained ones as before"
+        name="null-space-text",
+        sees=TEXT,
+        of=GOES,
+        cite=_CCUP,
+        idea="project the forgotten texts out",
     ),
     Baseline(
-        "tsa",
-        tsa,
-        TEXT,
-        _TSA,
-        "train the text side: forgotten texts move away",
-        EVERY,
-        ("global",),
-        "text",
+        name="null-space-visual",
+        sees=PICTURES,
+        of=GOES,
+        cite=_PAPER,
+        idea="project the forgotten pictures out",
     ),
     Baseline(
-        "null-space-visual", None, PICTURES, _PAPER, "project the forgotten pictures out", GOES
+        name="null-space",
+        sees=PICTURES,
+        of=GOES,
+        cite=_PAPER,
+        idea="project the forgotten texts and pictures out",
     ),
-    Baseline(
-        "null-space", None, PICTURES, _PAPER, "project the forgotten texts and pictures out", GOES
-    ),
-    Baseline(
-        "lip",
-        lip,
-        PICTURES,
-        _LIP,
-        "smooth what surrounds the forgotten pictures, until chance",
-        GOES,
-    ),
-    Baseline(
-        "uce-ridge",
-        uce_ridge,
-        PICTURES,
-        _UCE,
-        "ridge: forgotten pictures become neutral, others stay",
-    ),
-    Baseline(
-        "retain-aware",
-        None,
-        PICTURES,
-        _OURS,
-        "ridge: forgotten pictures lose their class, others stay",
-    ),
-    Baseline("oblique", None, PICTURES, _OURS, "detect one direction, remove another"),
-    Baseline(
-        "calibrated", None, PICTURES, _OURS, "a detector with its zero and one in the right place"
-    ),
-    Baseline("redirect", None, PICTURES, _OURS, _PULL, fits=("whole-domain",)),
-    Baseline("refined", None, PICTURES, _OURS, "L-BFGS on the pictures, from the default edit"),
-    Baseline(
-        "finetune", finetune, DATA, "control", "fine-tune to what stays, and look away", STAYS
-    ),
-    Baseline(
-        "gradient-ascent",
-        gradient_ascent,
-        DATA,
-        _NEG,
-        "ascend the loss of forgotten images until chance",
-        GOES,
-    ),
-    Baseline("relabel", relabel, DATA, _LABEL, "fine-tune to another label"),
-    Baseline("oracle", oracle, DATA, _OURS, "retain-aware on real images instead of prototypes"),
-    Baseline("leace", leace, DATA, _LEACE, "no linear probe finds the label"),
 )
-BASELINES = {b.name: b for b in _ALL}
+_OWN = (
+    Baseline(
+        name="retain-aware",
+        sees=PICTURES,
+        cite=_OURS,
+        idea="ridge: forgotten pictures lose their class, others stay",
+    ),
+    Baseline(
+        name="oblique",
+        sees=PICTURES,
+        cite=_OURS,
+        idea="detect one direction, remove another",
+    ),
+    Baseline(
+        name="calibrated",
+        sees=PICTURES,
+        cite=_OURS,
+        idea="a detector with its zero and one in the right place",
+    ),
+    Baseline(
+        name="redirect",
+        sees=PICTURES,
+        cite=_OURS,
+        idea="a domain detector pulls every image to one answer",
+        fits=("whole-domain",),
+    ),
+    Baseline(
+        name="refined",
+        sees=PICTURES,
+        cite=_OURS,
+        idea="L-BFGS on the pictures, from the default edit",
+    ),
+)
+
+# ---- all others
+
+_OTHERS = (
+    Baseline(
+        name="random-subspace",
+        sees=NOTHING,
+        cite="control",
+        idea="project random directions out",
+        factors=random_subspace,
+    ),
+    Baseline(
+        name="ccup-ridge",
+        sees=TEXT,
+        cite=_CCUP,
+        idea="forgotten texts score 0, retained ones as before",
+        factors=ccup_ridge,
+    ),
+    Baseline(
+        name="tsa",
+        sees=TEXT,
+        cite="Kravets & Namboodiri, TMLR 2025, openreview.net/forum?id=V2SD2uVKEE, in its spirit",
+        idea="train the text side: forgotten texts move away",
+        factors=tsa,
+        fits=("global",),
+        tower="text",
+    ),
+    Baseline(
+        name="lip",
+        sees=PICTURES,
+        of=GOES,
+        cite="Lip, Kravets & Namboodiri, WACV 2025, arXiv 2407.07485, of the last matrix alone",
+        idea="smooth what surrounds the forgotten pictures, until chance",
+        factors=lip,
+    ),
+    Baseline(
+        name="uce-ridge",
+        sees=PICTURES,
+        cite="UCE, Gandikota et al., WACV 2024, arXiv 2308.14761",
+        idea="ridge: forgotten pictures become neutral, others stay",
+        factors=uce_ridge,
+    ),
+    Baseline(
+        name="finetune",
+        sees=DATA,
+        of=STAYS,
+        cite="control",
+        idea="fine-tune to what stays, and look away",
+        factors=finetune,
+    ),
+    Baseline(
+        name="gradient-ascent",
+        sees=DATA,
+        of=GOES,
+        cite="Golatkar et al., CVPR 2020, arXiv 1911.04933",
+        idea="ascend the loss of forgotten images until chance",
+        factors=gradient_ascent,
+    ),
+    Baseline(
+        name="relabel",
+        sees=DATA,
+        cite="Graves et al., AAAI 2021, arXiv 2010.10981",
+        idea="fine-tune to another label",
+        factors=relabel,
+    ),
+    Baseline(
+        name="oracle",
+        sees=DATA,
+        cite=_OURS,
+        idea="retain-aware on real images instead of prototypes",
+        factors=oracle,
+    ),
+    Baseline(
+        name="leace",
+        sees=DATA,
+        cite="Belrose et al., NeurIPS 2023, arXiv 2306.03819",
+        idea="no linear probe finds the label",
+        factors=leace,
+    ),
+)
+
+# Those that see least first; of those that see the same, the null spaces first and our own last.
+_ALL = sorted((*_NULL_SPACES, *_OTHERS, *_OWN), key=lambda method: SEES.index(method.sees))
+BASELINES = {method.name: method for method in _ALL}
+
+
+# ---- the comparison
 
 
 @one_thread()
@@ -200,71 +310,108 @@ def compare(
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """One row per request and method (None: all that fit), every method measured on the half that none was fitted on.
+    """One row for each request and method (None: all that fit), measured on images not fitted on.
 
-    before, forget, paraphrase: accuracies; retained ... unrelated: changes in points; seconds: of
-    fitting alone, on one thread; synthesis: seconds that the pictures of the whole grid once took,
-    0 for a method without them; cost: both, what a first request takes. Taking and labelling the
-    images that `needs` may name is in none of them.
+    Columns beside request, paradigm, method, sees and needs:
+    - before, forget, paraphrase: accuracy on what was to be forgotten; H: see `harmonic`.
+    - retained ... unrelated: changes of accuracy in points.
+    - seconds: of fitting alone, on one thread.
+    - synthesis: seconds that the pictures of the whole grid once took, 0 for a method without them.
+    - cost: both, which is what a first request takes. Taking and labelling the images that `needs`
+      may name is in none of them.
     """
-    if unknown := [n for n in methods or () if n not in BASELINES]:
+    unknown = [name for name in methods or () if name not in BASELINES]
+    if unknown:
         raise InputError(f'unknown method "{unknown[0]}": {", ".join(BASELINES)}.')
-    requests = [requests] if isinstance(requests, ForgetRequest) else requests
+    if isinstance(requests, ForgetRequest):
+        requests = [requests]
     strength = check_strength(strength)
-    fit, held = halves(setting.task, seed)
+
+    to_fit, to_measure = halves(setting.task, seed)
+    held_out = replace(setting, task=to_measure)
     rows = []
     for request in tqdm(requests, desc="comparing", disable=not progress):
-        rows += _rows(replace(setting, task=held), fit, request, methods, strength, seed)
+        request = request.on(setting.prototypes.grid)
+        _check_halves(request, to_fit, to_measure)
+        names = methods or [name for name, b in BASELINES.items() if request.paradigm in b.fits]
+        before = _measured(held_out, ProjectionEdit(request, "", {}), 0.0)
+
+        for name in names:
+            method = BASELINES[name]
+            start = time.perf_counter()
+            edit = method.fit(setting.prototypes, request, to_fit.images, seed)
+            seconds = time.perf_counter() - start
+            after = _measured(held_out, edit, strength)
+            rows.append(
+                {
+                    "request": str(request),
+                    "paradigm": request.paradigm,
+                    "method": name,
+                    "sees": method.sees,
+                    "needs": method.needs,
+                    **_outcome(before, after),
+                    **_times(method, setting.prototypes, seconds),
+                }
+            )
     return pd.DataFrame(rows)
 
 
-def _rows(
-    setting: Setting,
-    fit: Task,
-    request: ForgetRequest,
-    methods: Sequence[str] | None,
-    strength: float,
-    seed: int,
-) -> Iterator[dict[str, object]]:
-    """The rows of one request; `setting` holds the images to measure on, `fit` those to fit on."""
-    p, held = setting.prototypes, setting.task
-    request = request.on(p.grid)
-    if not all(
-        request.mask(p.grid)[t.images.class_of, t.images.domain_of].any() for t in (fit, held)
-    ):
-        raise InputError(
-            f"too few images of {request}: one to fit on and one to measure on are needed."
-        )
-    before = evaluate(p, ProjectionEdit(request, "", {}), held, [0.0], setting.unrelated).set_index(
-        "group"
-    )["accuracy"]
-    for name in methods or [n for n, b in BASELINES.items() if request.paradigm in b.fits]:
-        start = time.perf_counter()
-        edit = (baseline := BASELINES[name]).fit(p, request, fit.images, seed)
-        seconds = time.perf_counter() - start
-        after = evaluate(p, edit, held, [strength], setting.unrelated).set_index("group")
-        row = {"request": str(request), "paradigm": request.paradigm, "method": name}
-        row |= {"sees": baseline.sees, "needs": baseline.needs}
-        row |= {"before": before["forget"], "forget": after["accuracy"]["forget"]}
-        row |= after.loc["forget", ["paraphrase", "H"]].to_dict()
-        row |= {g: 100 * (after["accuracy"][g] - before[g]) for g in GROUPS[1:] if g in before}
-        synthesis = p.seconds if baseline.sees == PICTURES else 0.0
-        yield row | {"seconds": seconds, "synthesis": synthesis, "cost": seconds + synthesis}
+def _check_halves(request: ForgetRequest, *halves_of_images: Task) -> None:
+    """Raise InputError unless each half has an image to forget."""
+    for task in halves_of_images:
+        mask = request.mask(task.grid)
+        if not mask[task.images.class_of, task.images.domain_of].any():
+            raise InputError(
+                f"too few images of {request}: one to fit on and one to measure on are needed."
+            )
+
+
+def _measured(setting: Setting, edit: ProjectionEdit, strength: float) -> pd.DataFrame:
+    """What `evaluate` measures at one strength, by group."""
+    frame = evaluate(setting.prototypes, edit, setting.task, [strength], setting.unrelated)
+    return frame.set_index("group")
+
+
+def _outcome(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, float]:
+    """How well it forgot, and what became of the other groups, in points."""
+    outcome = {
+        "before": before["accuracy"]["forget"],
+        "forget": after["accuracy"]["forget"],
+        "paraphrase": after["paraphrase"]["forget"],
+        "H": after["H"]["forget"],
+    }
+    for group in GROUPS[1:]:
+        if group in before.index:
+            outcome[group] = points(before["accuracy"][group], after["accuracy"][group])
+    return outcome
+
+
+def _times(method: Baseline, prototypes: Prototypes, seconds: float) -> dict[str, float]:
+    """What a first request takes, in seconds: to fit, and to synthesise pictures if needed."""
+    synthesis = prototypes.seconds if method.sees == PICTURES else 0.0
+    return {"seconds": seconds, "synthesis": synthesis, "cost": seconds + synthesis}
 
 
 def comparison_table(frame: pd.DataFrame) -> pd.DataFrame:
-    """Mean and worst of `compare` by paradigm and method: who sees least first, then the best H."""
+    """Mean and worst of `compare`, by paradigm and method.
+
+    Those that see least come first, and of those that see the same, the best H.
+    """
     groups = frame.groupby(["paradigm", "method"])
-    table = groups.agg(
-        requests=("method", "size"), sees=("sees", "first"), synthesis=("synthesis", "max")
-    )
+    columns = {"requests": groups.size(), "sees": groups["sees"].first()}
     if "needs" in frame:
-        table.insert(2, "needs", groups["needs"].first())
-    for column in ("forget", "paraphrase", *GROUPS[1:], "H", "seconds", "cost"):
-        if column in frame and frame[column].notna().any():
-            table[column] = groups[column].mean()
-            table[f"{column} worst"] = groups[column].agg(
-                "min" if column in (*GROUPS[1:], "H") else "max"
-            )
-    keys = table.assign(sees=table["sees"].map(SEES.index), H=-table["H"])
-    return table.loc[keys.sort_values(["paradigm", "sees", "H"]).index]
+        columns["needs"] = groups["needs"].first()
+    columns["synthesis"] = groups["synthesis"].max()
+
+    higher_is_better = (*GROUPS[1:], "H")
+    for name in ("forget", "paraphrase", *GROUPS[1:], "H", "seconds", "cost"):
+        if name not in frame or frame[name].isna().all():
+            continue
+        values = groups[name]
+        columns[name] = values.mean()
+        columns[f"{name} worst"] = values.min() if name in higher_is_better else values.max()
+    table = pd.DataFrame(columns)
+
+    order = table.assign(sees=table["sees"].map(SEES.index), H=-table["H"])
+    order = order.sort_values(["paradigm", "sees", "H"])
+    return table.loc[order.index]
