@@ -14,18 +14,19 @@ from ..report.analysis import ReportConfig
 from . import options as shared
 from .auditing import audit
 from .editing import apply, forget
-from .options import BadInput, Names, check_parent, flat, of_config, told
+from .options import BadInput, Names, check_parent, flat, of_config, plain_messages
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="clip_unlearn")
 def main() -> None:
-    """Make a pretrained CLIP forget classes, domains, or classes in domains: no training, no images of a data set.
+    """Make a pretrained CLIP forget classes, domains, or classes in domains: no training, no
+    images of a data set.
 
     \b
     clip-unlearn report --classes dog --domains sketch --out out/    the bundled CLIP and images
     clip-unlearn report --help                                       what a command does, with examples
-    """
+    """  # noqa: E501
 
 
 @main.command(short_help="Measure a CLIP, edited or not, on an image folder.")
@@ -45,8 +46,9 @@ def main() -> None:
 def evaluate(csv: Path | None, json_: Path | None, **options) -> None:
     """Measure a CLIP on an image folder: accuracy of each class in each domain.
 
-    For a folder that `forget` or `report` made, its edit.json says what was forgotten, and the accuracy of what was to
-    go and of what was to stay is printed too. Run it on the base and on the edited CLIP to compare.
+    For a folder that `forget` or `report` made, its edit.json says what was forgotten, and the
+    accuracy of what was to go and of what was to stay is printed too. Run it on the base and on the
+    edited CLIP to compare.
 
     \b
     clip-unlearn evaluate --model dogless --images FOLDER --csv cells.csv
@@ -54,17 +56,16 @@ def evaluate(csv: Path | None, json_: Path | None, **options) -> None:
     """
     from ..measure.zero_shot import measure, numbers, table
 
-    for file in (csv, json_):
-        check_parent(file)
-    with told():
-        found = measure(SurveyConfig(**of_config(options)))
-    click.echo(table(found))
+    check_parent(csv)
+    check_parent(json_)
+    with plain_messages():
+        measurement = measure(SurveyConfig(**of_config(options)))
+    click.echo(table(measurement))
     if csv:
-        found.cells().to_csv(csv, index=False, float_format="%.4f")
+        measurement.cells().to_csv(csv, index=False, float_format="%.4f")
     if json_:
-        json_.write_text(
-            json.dumps(numbers(found), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(numbers(measurement), indent=2, ensure_ascii=False)
+        json_.write_text(text + "\n", encoding="utf-8")
 
 
 @main.command(short_help="Edit, measure, and explain it on one page.")
@@ -81,7 +82,8 @@ def evaluate(csv: Path | None, json_: Path | None, **options) -> None:
     help="Folder for the report and the edited CLIP.",
 )
 def report(out: Path, classes: tuple, domains: tuple, **options) -> None:
-    """Forget, measure what it cost, and write report.html, report.ipynb, metrics.json and edited-clip/ into OUT.
+    """Forget, measure what it cost, and write report.html, report.ipynb, metrics.json and
+    edited-clip/ into OUT.
 
     \b
     clip-unlearn report --classes dog --domains sketch --out out/     dog sketches; dog photos stay
@@ -89,18 +91,16 @@ def report(out: Path, classes: tuple, domains: tuple, **options) -> None:
     clip-unlearn report --domains sketch --out out/                   every sketch
     clip-unlearn report --classes 'cup\\, saucer' --images FOLDER --out out/    a name with a comma
     """
-    from ..report.report import (  # papermill and nbconvert take a second to import: not for --help
-        result_table,
-        write_report,
-    )
+    # matplotlib takes a second to import: not for --help.
+    from ..report.report import result_table, write_report
 
-    with told():
+    with plain_messages():
         config = ReportConfig(classes=flat(classes), domains=flat(domains), **of_config(options))
-        found = write_report(config, out)
-    click.echo(result_table(found))
-    click.echo(
-        f"\nreport   {out / 'report.html'}\nnumbers  {out / 'metrics.json'}\nCLIP     {out / 'edited-clip'}"
-    )
+        numbers = write_report(config, out)
+    click.echo(result_table(numbers))
+    click.echo(f"\nreport   {out / 'report.html'}")
+    click.echo(f"numbers  {out / 'metrics.json'}")
+    click.echo(f"CLIP     {out / 'edited-clip'}")
 
 
 @main.command(short_help="Every request of a kind: mean and worst.")
@@ -110,38 +110,32 @@ def report(out: Path, classes: tuple, domains: tuple, **options) -> None:
 @shared.PROMPTS
 @shared.PROTOTYPES
 @click.option(
-    "--paradigm", type=click.Choice(PARADIGMS), multiple=True, help="Only these kinds of request."
+    "--paradigm",
+    "paradigms",
+    type=click.Choice(PARADIGMS),
+    multiple=True,
+    help="Only these kinds of request.",
 )
 @click.option(
     "--method", default="default", help=f"default (each paradigm's best), {', '.join(METHODS)}."
 )
-@click.option(
-    "--strength",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="From 0 (unchanged) to 1 (full edit).",
-)
-@click.option(
-    "--towers",
-    default="visual",
-    show_default=True,
-    help="Which projections change (global requests).",
-)
+@shared.STRENGTH
+@shared.TOWERS_OF_MANY
 @click.option(
     "--csv",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write one row a request here.",
 )
 def survey(
-    paradigm: tuple[str, ...],
+    paradigms: tuple[str, ...],
     method: str,
     strength: float,
     towers: str,
     csv: Path | None,
     **options,
 ) -> None:
-    """Try EVERY request of a kind (each class, each cell, each domain) and print mean and worst, in Markdown.
+    """Try EVERY request of a kind (each class, each cell, each domain) and print mean and worst, in
+    Markdown.
 
     \b
     clip-unlearn survey --model MODEL --images FOLDER                       all three kinds
@@ -150,11 +144,11 @@ def survey(
     from ..measure.survey import survey_all
 
     check_parent(csv)
-    if method == "redirect" and not paradigm:
-        paradigm = ("whole-domain",)
-    with told():
+    if not paradigms:
+        paradigms = ("whole-domain",) if method == "redirect" else PARADIGMS
+    with plain_messages():
         config = SurveyConfig(method=method, **of_config(options))
-        frame, table = survey_all(config, paradigm or PARADIGMS, check_strength(strength), towers)
+        frame, table = survey_all(config, paradigms, check_strength(strength), towers)
     click.echo(table)
     if csv:
         frame.to_csv(csv, index=False, float_format="%.4f")
@@ -191,12 +185,7 @@ def survey(
     show_default=True,
     help=f"default, {', '.join(METHODS)}.",
 )
-@click.option(
-    "--towers",
-    default="visual",
-    show_default=True,
-    help="Which projections change (global requests).",
-)
+@shared.TOWERS_OF_MANY
 @shared.MODEL
 @shared.LAYOUT
 @shared.MEASURED
@@ -211,34 +200,42 @@ def survey(
 @click.option("--again", is_flag=True, help="Make reports anew that are finished already.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the sweep.")
 def sweep(
-    classes: tuple, domains: tuple, every_class: bool, every_domain: bool, strengths: list[float], methods: list[str],
-    out: Path, again: bool, **options,
-) -> None:  # fmt: skip
-    """A report for each combination of classes, domains, strengths and methods, a table and a page of them all.
+    classes: tuple,
+    domains: tuple,
+    every_class: bool,
+    every_domain: bool,
+    strengths: list[float],
+    methods: list[str],
+    out: Path,
+    again: bool,
+    **options,
+) -> None:
+    """A report for each combination of classes, domains, strengths and methods, a table and a page
+    of them all.
 
-    OUT gets summary.csv, index.html and a folder for each report. A combination that is finished already, with the
-    same parameters, is not made again, so an interrupted sweep goes on where it was. One that fails is named in the
-    table and the others go on; the exit code is then 1.
+    OUT gets summary.csv, index.html and a folder for each report. A combination that is finished
+    already, with the same parameters, is not made again, so an interrupted sweep goes on where it
+    was. One that fails is named in the table and the others go on; the exit code is then 1.
 
     \b
     clip-unlearn sweep --classes dog,cat --domains sketch,photo --strengths 0.5,1 --out sweep/    8 reports
     clip-unlearn sweep --every-class --methods calibrated,null-space --out sweep/
     clip-unlearn sweep --classes 'dog,cat+horse' --domains 'sketch,*' --out sweep/    * is all domains
-    """
+    """  # noqa: E501
     from ..report.sweep import run_sweep
 
-    every = (every_class, every_domain)
-    for name, listed, each in zip(("class", "domain"), (classes, domains), every, strict=True):
-        if listed and each:
-            raise BadInput(f"--every-{name} already takes each of them; leave out the list.")
-    with told():
+    if every_class and classes:
+        raise BadInput("--every-class already takes each of them; leave out the list.")
+    if every_domain and domains:
+        raise BadInput("--every-domain already takes each of them; leave out the list.")
+    with plain_messages():
         axes = {
             "classes": flat(classes),
             "domains": flat(domains),
             "strengths": strengths,
             "methods": methods,
         }
-        failed = run_sweep(of_config(options), axes, every, out, again)
+        failed = run_sweep(of_config(options), axes, (every_class, every_domain), out, again)
     if failed:
         raise SystemExit(1)
 

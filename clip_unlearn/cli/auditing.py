@@ -10,7 +10,7 @@ from ..core.concepts import PARADIGMS, ForgetRequest
 from ..measure.setting import SurveyConfig
 from ..models.files import writable_home
 from . import options as shared
-from .options import BadInput, flat, of_config, told
+from .options import BadInput, flat, of_config, plain_messages
 
 
 @click.command(short_help="Attack an edit: what is still there, and what it cost.")
@@ -42,14 +42,23 @@ from .options import BadInput, flat, of_config, told
     help="Folder for the numbers and the figure.",
 )
 def audit(
-    classes: tuple, domains: tuple, edit_file: Path | None, every: str | None, unrelated: str, strength: float,
-    towers: str, out: Path, **options,
-) -> None:  # fmt: skip
-    """Attack an edit with more than prompts, print the verdict, and write audit.csv, neighbours.csv and audit.png.
+    classes: tuple,
+    domains: tuple,
+    edit_file: Path | None,
+    every: str | None,
+    unrelated: str,
+    strength: float,
+    towers: str,
+    out: Path,
+    **options,
+) -> None:
+    """Attack an edit with more than prompts, print the verdict, and write audit.csv,
+    neighbours.csv and audit.png.
 
-    Linear probes before and behind the edited matrix, relearning from a few images, paraphrases and translations
-    (from --prompts), nearest prototypes, search; and what it cost neighbours and an unrelated task. With --every,
-    audit.csv has the rows of every request, and the mean and the worst are printed, since one request proves nothing.
+    Linear probes before and behind the edited matrix, relearning from a few images, paraphrases
+    and translations (from --prompts), nearest prototypes, search; and what it cost neighbours and
+    an unrelated task. With --every, audit.csv has the rows of every request, and the mean and the
+    worst are printed, since one request proves nothing.
 
     \b
     clip-unlearn audit --classes dog --domains sketch --out audit/
@@ -57,52 +66,67 @@ def audit(
     clip-unlearn audit --edit dogless.safetensors --model MODEL --images FOLDER --out audit/
     clip-unlearn audit --every domain-specific --out audit/
     """
-    if sum(map(bool, (classes or domains, edit_file, every))) != 1:
+    ways = [classes or domains, edit_file, every]
+    if sum(bool(way) for way in ways) != 1:
         raise BadInput(
-            "name what to audit in one way: --classes and --domains, or --edit FILE, or --every KIND."
+            "name what to audit in one way: --classes and --domains, or --edit FILE, or "
+            "--every KIND."
         )
     if edit_file and (options["method"] != "default" or towers != "visual"):
         raise BadInput(f"{edit_file} is fitted already; leave out --method and --towers.")
-    with told():
+    with plain_messages():
         writable_home(out)
         config = SurveyConfig(**of_config(options))
         if every:
-            _every(config, every, strength, towers, unrelated, out)
+            _audit_every(config, every, strength, towers, unrelated, out)
+        elif edit_file:
+            _audit_one(config, None, edit_file, strength, towers, unrelated, out)
         else:
-            request = (
-                None if edit_file else ForgetRequest(flat(classes) or None, flat(domains) or None)
-            )
-            _one(config, request, edit_file, strength, towers, unrelated, out)
+            request = ForgetRequest(flat(classes) or None, flat(domains) or None)
+            _audit_one(config, request, None, strength, towers, unrelated, out)
 
 
-def _one(
-    config: SurveyConfig, request: ForgetRequest | None, edit_file: Path | None, strength: float, towers: str,
-    unrelated: str, out: Path,
-) -> None:  # fmt: skip
+def _audit_one(
+    config: SurveyConfig,
+    request: ForgetRequest | None,
+    edit_file: Path | None,
+    strength: float,
+    towers: str,
+    unrelated: str,
+    out: Path,
+) -> None:
     """Audit one edit; print its verdict, a sentence a line, and write its files."""
+    # matplotlib takes a second to import: not for --help.
     from ..audit.figure import audit_figure
     from ..audit.requests import audit_of
 
-    found, edit = audit_of(config, request, edit_file, strength, towers, unrelated)
+    result, edit = audit_of(config, request, edit_file, strength, towers, unrelated)
+
     out.mkdir(parents=True, exist_ok=True)
-    found.frame.to_csv(out / "audit.csv", index=False, float_format="%.4f")
-    found.neighbours.to_csv(out / "neighbours.csv", index=False, float_format="%.4f")
+    numbers = out / "audit.csv"
+    neighbours = out / "neighbours.csv"
+    figure = out / "audit.png"
+    result.frame.to_csv(numbers, index=False, float_format="%.4f")
+    result.neighbours.to_csv(neighbours, index=False, float_format="%.4f")
     title = f"Forget {edit.request}: audit of the {edit.method} edit at strength {strength:g}"
-    audit_figure(found, title).savefig(out / "audit.png", dpi=130)
-    click.echo(found.verdict.replace(". ", ".\n"))
-    click.echo(
-        f"\nnumbers  {out / 'audit.csv'}, {out / 'neighbours.csv'}\nfigure   {out / 'audit.png'}"
-    )
+    audit_figure(result, title).savefig(figure, dpi=130)
+
+    click.echo(result.verdict.replace(". ", ".\n"))
+    click.echo(f"\nnumbers  {numbers}, {neighbours}")
+    click.echo(f"figure   {figure}")
 
 
-def _every(
-    config: SurveyConfig, every: str, strength: float, towers: str, unrelated: str, out: Path
+def _audit_every(
+    config: SurveyConfig, paradigm: str, strength: float, towers: str, unrelated: str, out: Path
 ) -> None:
-    """Audit every request of a kind; print the table and write the rows."""
+    """Audit every request of a paradigm; print the table and write the rows."""
     from ..audit.requests import audit_all, audit_table
 
-    frame = audit_all(config, every, strength, towers, unrelated)
+    frame = audit_all(config, paradigm, strength, towers, unrelated)
+
     out.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(out / "audit.csv", index=False, float_format="%.4f")
+    numbers = out / "audit.csv"
+    frame.to_csv(numbers, index=False, float_format="%.4f")
+
     click.echo(audit_table(frame))
-    click.echo(f"\nnumbers  {out / 'audit.csv'}")
+    click.echo(f"\nnumbers  {numbers}")

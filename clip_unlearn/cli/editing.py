@@ -7,22 +7,16 @@ from pathlib import Path
 
 import click
 
-from ..core.concepts import ConceptGrid, ForgetRequest
-from ..core.edit import (
-    ProjectionEdit,
-    check_method,
-    check_strength,
-    check_towers,
-    compose,
-    fit_edit,
-)
+from ..core.concepts import ForgetRequest
+from ..core.edit import check_method, check_strength, check_towers, compose, fit_edit
 from ..core.prototypes import synthesize_prototypes
 from ..images.inputs import request_grid
 from ..images.prompts import check_prompts
-from ..models.clip import Clip, load_clip
+from ..measure.setting import SurveyConfig
+from ..models.clip import load_clip
 from ..models.saved import check_folder, load_edit, read_edit, save_edit, save_edited
 from . import options as shared
-from .options import BadInput, check_parent, flat, told
+from .options import BadInput, check_parent, flat, of_config, plain_messages
 
 
 @click.command(short_help="Edit a CLIP and save it; needs names, no images.")
@@ -31,6 +25,7 @@ from .options import BadInput, check_parent, flat, told
 @shared.LAYOUT
 @click.option(
     "--grid",
+    "grid_file",
     default="",
     metavar="FILE",
     help="YAML or JSON with the lists classes and domains; no folder.",
@@ -45,14 +40,19 @@ from .options import BadInput, check_parent, flat, told
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the edited CLIP.")
 def forget(
-    out: Path | None, edit_file: Path | None, classes: tuple, domains: tuple, images: tuple, layout: str,
-    class_names: str, grid: str, prompts: str, model: str, pretrained: str, precision: str, method: str,
-    strength: float, **fit,
-) -> None:  # fmt: skip
+    classes: tuple,
+    domains: tuple,
+    strength: float,
+    towers: str,
+    grid_file: str,
+    edit_file: Path | None,
+    out: Path | None,
+    **options,
+) -> None:
     """Edit a CLIP and save it as an open_clip folder. It measures nothing and opens no image.
 
-    What stays is as much a part of the edit as what goes, so the edit needs the whole grid of classes and domains:
-    from the folder names of --images, or from --grid FILE.
+    What stays is as much a part of the edit as what goes, so the edit needs the whole grid of
+    classes and domains: from the folder names of --images, or from --grid FILE.
 
     \b
     clip-unlearn forget --classes dog --domains sketch --model MODEL --images FOLDER --out dogless
@@ -60,64 +60,65 @@ def forget(
         pets.yaml:  classes: [dog, cat, horse]
                     domains: [photo, sketch]
     clip-unlearn forget --classes dog --model MODEL --images FOLDER --edit dogless.safetensors    under 1 MB
-    """
-    with told():
+    """  # noqa: E501
+    with plain_messages():
+        # Everything that can be wrong, before the CLIP is loaded.
         if not out and not edit_file:
             raise BadInput(
                 "nowhere to save: --out FOLDER for the edited CLIP, --edit FILE for the edit alone."
             )
-        if grid and (images != ("bundled",) or prompts or layout or class_names):
-            raise BadInput(
-                f"--grid {grid} lists names and prompts; leave out --images, --prompts and their like."
-            )
-        if not grid and images == ("bundled",) and model != "bundled":
-            raise BadInput(
-                f"which classes and domains does {model} know? Name them: --images FOLDER, or --grid FILE."
-            )
-        check_parent(edit_file)
-        if edit_file and edit_file.exists():
-            read_edit(edit_file)  # only an edit is replaced
-        if out:
-            check_folder(out, model)
-            _check_outside(out, [edit_file] if edit_file else [])
+        config = SurveyConfig(**of_config(options))
+        _check_grid(config, grid_file)
+        _check_places(config, out, edit_file)
         check_strength(strength)
-        request = ForgetRequest(flat(classes) or None, flat(domains) or None)
-        names = request_grid(
-            images[0] if len(images) == 1 else images, layout, class_names, prompts, grid
+        method = None if config.method == "default" else config.method
+        grid = request_grid(
+            config.images, config.layout, config.class_names, config.prompts, grid_file
         )
-        request = request.on(names)
-        clip = load_clip(model, pretrained or None, precision=precision)
-        edit = make_edit(clip, names, request, None if method == "default" else method, **fit)
+        request = ForgetRequest(flat(classes) or None, flat(domains) or None).on(grid)
+        check_towers(towers, request)
+        if method:
+            check_method(method, request)
+
+        # The edit.
+        clip = config.load()
+        check_prompts(clip.tokenizer, grid)
+        prototypes = synthesize_prototypes(clip, grid, config.per_cell, config.seed)
+        edit = fit_edit(prototypes, request, method, towers)
+
         if edit_file:
             save_edit(edit, edit_file)
         if out:
             save_edited(clip, edit, strength, out)
-    rank = ", ".join(f"{edit.rank(tower)} in the {tower} projection" for tower in edit.factors)
-    click.echo(f"forgot {request}: {edit.method}, strength {strength:g}, rank {rank}")
-    _tell_saved(out, edit_file)
+
+    ranks = ", ".join(f"{edit.rank(tower)} in the {tower} projection" for tower in edit.factors)
+    click.echo(f"forgot {request}: {edit.method}, strength {strength:g}, rank {ranks}")
+    _say_where(out, edit_file)
 
 
-def make_edit(
-    clip: Clip,
-    grid: ConceptGrid,
-    request: ForgetRequest,
-    method: str | None = None,
-    towers: str = "visual",
-    per_cell: int = 8,
-    seed: int = 0,
-    progress: bool = True,
-) -> ProjectionEdit:
-    """The edit of a request, fitted on prototypes that are synthesised here or read from the cache.
+def _check_grid(config: SurveyConfig, grid_file: str) -> None:
+    """Refuse two sources of names, or names of the bundled images for a CLIP of the user's."""
+    folder = config.layout or config.class_names or config.images != "bundled"
+    if grid_file and (folder or config.prompts):
+        raise BadInput(
+            f"--grid {grid_file} lists names and prompts; leave out --images, --prompts and their "
+            "like."
+        )
+    if not grid_file and config.images == "bundled" and config.model != "bundled":
+        raise BadInput(
+            f"which classes and domains does {config.model} know? Name them: --images FOLDER, or "
+            "--grid FILE."
+        )
 
-    Raises InputError for a request, method or towers that do not fit, before any prototype is made.
-    """
-    request = request.on(grid)
-    check_towers(towers, request)
-    if method:
-        check_method(method, request)
-    check_prompts(clip.tokenizer, grid)
-    prototypes = synthesize_prototypes(clip, grid, per_cell, seed, progress=progress)
-    return fit_edit(prototypes, request, method, towers)
+
+def _check_places(config: SurveyConfig, out: Path | None, edit_file: Path | None) -> None:
+    """Refuse a place where something else lies, or where nothing can be written."""
+    check_parent(edit_file)
+    if edit_file and edit_file.exists():
+        read_edit(edit_file)  # only an edit is replaced
+    if out:
+        check_folder(out, config.model)
+        _check_outside(out, [edit_file] if edit_file else [])
 
 
 def _check_outside(out: Path, files: Sequence[Path]) -> None:
@@ -129,12 +130,11 @@ def _check_outside(out: Path, files: Sequence[Path]) -> None:
             )
 
 
-def _tell_saved(out: Path | None, edit_file: Path | None = None) -> None:
-    """Where the results of `forget` and `apply` are, and what to do with them."""
+def _say_where(out: Path | None, edit_file: Path | None = None) -> None:
+    """Print where the results of `forget` and `apply` are, and what to do with them."""
     if edit_file:
-        click.echo(
-            f"edit     {edit_file}   (clip-unlearn apply {edit_file} --model BASE --out FOLDER)"
-        )
+        apply_it = f"clip-unlearn apply {edit_file} --model BASE --out FOLDER"
+        click.echo(f"edit     {edit_file}   ({apply_it})")
     if out:
         click.echo(f"CLIP     {out}   (clip-unlearn evaluate --model {out} --images FOLDER)")
 
@@ -144,37 +144,30 @@ def _tell_saved(out: Path | None, edit_file: Path | None = None) -> None:
     "edits", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="EDIT..."
 )
 @shared.MODEL
-@click.option(
-    "--strength",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="From 0 (unchanged) to 1 (full edit).",
-)
+@shared.STRENGTH
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder for the edited CLIP."
 )
 def apply(
     edits: tuple[Path, ...], model: str, pretrained: str, precision: str, strength: float, out: Path
 ) -> None:
-    """Apply edits that `forget --edit` saved, in this order, to the CLIP they were made for, and save it.
+    """Apply edits that `forget --edit` saved, in this order, to the CLIP they were made for, and
+    save it.
 
     An edit is refused on any other CLIP: there it would remove something else.
 
     \b
     clip-unlearn apply dogless.safetensors --model MODEL --out dogless
     clip-unlearn apply dogless.safetensors catless.safetensors --model MODEL --strength 0.8 --out petless
-    """
-    with told():
+    """  # noqa: E501
+    with plain_messages():
         check_strength(strength)
         check_folder(out, model)
         _check_outside(out, edits)
         clip = load_clip(model, pretrained or None, precision=precision)
         fitted = [load_edit(file, clip) for file in edits]
-        save_edited(clip, fitted[0] if len(fitted) == 1 else compose(fitted), strength, out)
-    click.echo(
-        "\n".join(
-            f"applied  {file}: {edit.request}" for file, edit in zip(edits, fitted, strict=True)
-        )
-    )
-    _tell_saved(out)
+        edit = fitted[0] if len(fitted) == 1 else compose(fitted)
+        save_edited(clip, edit, strength, out)
+    for file, edit in zip(edits, fitted, strict=True):
+        click.echo(f"applied  {file}: {edit.request}")
+    _say_where(out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -15,36 +15,46 @@ from ..core.errors import InputError
 from ..images.layouts import LAYOUTS
 from ..models.clip import PRECISIONS
 
+# ---- kinds of values
+
 
 class Names(click.ParamType):
-    """Names, separated by commas; the option may also be given several times. A comma of a name is written \\,."""
+    """Names, separated by commas; the option may also be given several times.
+
+    A comma that belongs to a name is written \\,.
+    """
 
     name = "NAME[,NAME...]"
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> list[str]:
-        names = [name for part in split(value, ",") if (name := unescaped(part.strip()))]
+        parts = [part.strip() for part in split(value, ",")]
+        names = [unescaped(part) for part in parts if part]
         if not names:  # an unset shell variable must not widen the request to everything
             self.fail("no name given; leave the option out to mean all of them.", param, ctx)
         return names
 
 
 class Points(click.ParamType):
-    """Points of a sweep, separated by commas; each one is a name, several joined by +, or * for all of them."""
+    """Points of a sweep, separated by commas.
+
+    Each one is a name, several names joined by +, or * for all of them.
+    """
 
     name = "NAME[+NAME][,...]"
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> list[tuple[str, ...]]:
-        points = [part.strip() for part in split(value, ",")]
-        if not all(points):
+        texts = [part.strip() for part in split(value, ",")]
+        if not all(texts):
             self.fail("an empty name; * means all of them.", param, ctx)
-        return [
-            () if p == "*" else tuple(unescaped(name.strip()) for name in split(p, "+"))
-            for p in points
-        ]
+        points = []
+        for text in texts:
+            names = [] if text == "*" else split(text, "+")
+            points.append(tuple(unescaped(name.strip()) for name in names))
+        return points
 
 
 class Numbers(click.ParamType):
@@ -71,8 +81,12 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\([,+])", r"\1", text)
 
 
-def flat(names: tuple[list[str], ...]) -> list[str]:
-    return [name for part in names for name in part]
+def flat(values: tuple[list, ...]) -> list:
+    """The values of an option that was given several times, each time with a list, as one list."""
+    return [value for part in values for value in part]
+
+
+# ---- messages
 
 
 class BadInput(click.ClickException):
@@ -82,8 +96,12 @@ class BadInput(click.ClickException):
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
-    """Inside, an InputError becomes a message with exit code 2, and a warning of ours one line without its origin."""
+def plain_messages() -> Iterator[None]:
+    """Inside, an InputError becomes a message with exit code 2, and our warnings one line each.
+
+    A warning of Python shows where in the code it arose, which is of no use to the user of a
+    command.
+    """
 
     def show(
         message: Warning | str, category: type[Warning], *where: object, **more: object
@@ -93,8 +111,9 @@ def told() -> Iterator[None]:
         else:
             usual(message, category, *where, **more)
 
-    with warnings.catch_warnings():
-        usual, warnings.showwarning = warnings.showwarning, show
+    with warnings.catch_warnings():  # puts showwarning back
+        usual = warnings.showwarning
+        warnings.showwarning = show
         try:
             yield
         except InputError as error:
@@ -103,8 +122,14 @@ def told() -> Iterator[None]:
 
 def check_parent(file: Path | None) -> None:
     """Refuse a file in a folder that does not exist before the work, not after."""
-    if file and not file.absolute().parent.is_dir():
-        raise BadInput(f"no folder {file.absolute().parent} for {file.name}.")
+    if file is None:
+        return
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise BadInput(f"no folder {folder} for {file.name}.")
+
+
+# ---- options
 
 
 def _together(*options: Callable) -> Callable:
@@ -141,8 +166,8 @@ LAYOUT = _together(
         multiple=True,
         default=("bundled",),
         metavar="FOLDER",
-        help="Folder <domain>/<class>/*.jpg|png|webp, or <class>/* (one domain, photo), or bundled. Several folders "
-        "of <class>/*: --images photo=DIR --images sketch=DIR2.",
+        help="Folder <domain>/<class>/*.jpg|png|webp, or <class>/* (one domain, photo), or "
+        "bundled. Several folders of <class>/*: --images photo=DIR --images sketch=DIR2.",
     ),
     click.option(
         "--layout",
@@ -161,8 +186,9 @@ PROMPTS = click.option(
     "--prompts",
     default="",
     metavar="FILE",
-    help="YAML or JSON: class_templates, cell_templates, test_templates, paraphrase_templates, domain_words, synonyms, "
-    "translations; or imagenet or simple, open_clip's templates to test with.",
+    help="YAML or JSON: class_templates, cell_templates, test_templates, paraphrase_templates, "
+    "domain_words, synonyms, translations; or imagenet or simple, open_clip's templates to test "
+    "with.",
 )
 MEASURED = _together(
     click.option(
@@ -209,23 +235,32 @@ PROTOTYPES = _together(
     ),
     click.option("--seed", default=0, show_default=True, help="Seed of the synthesis."),
 )
+STRENGTH = click.option(
+    "--strength",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="From 0 (unchanged) to 1 (full edit).",
+)
+# Commands that make many edits say of the towers for which requests there is a choice.
+TOWERS_OF_MANY = click.option(
+    "--towers",
+    default="visual",
+    show_default=True,
+    help="Which projections change (global requests).",
+)
 REQUEST = _together(
     click.option(
         "--classes",
         type=Names(),
         multiple=True,
-        help="What to forget; left out: everything in the domains. A comma in a name is written \\,.",
+        help="What to forget; left out: everything in the domains. A comma in a name is written "
+        "\\,.",
     ),
     click.option(
         "--domains", type=Names(), multiple=True, help="Where to forget it; left out: everywhere."
     ),
-    click.option(
-        "--strength",
-        type=float,
-        default=1.0,
-        show_default=True,
-        help="From 0 (unchanged) to 1 (full edit).",
-    ),
+    STRENGTH,
     click.option(
         "--method", default="default", help=f"default (the paradigm's best), {', '.join(METHODS)}."
     ),
@@ -238,12 +273,24 @@ REQUEST = _together(
 )
 
 
-def of_config(options: dict) -> dict:
-    """The options as the parameters of a config: one folder as a text, and the limit as its number and seed."""
-    images, limit, seed = options.pop("images"), options.pop("limit"), options.pop("limit_seed")
-    if limit and options["images_per_cell"]:
+def of_config(options: Mapping) -> dict:
+    """The options of a command as the parameters of a config.
+
+    One folder of images is a text, several are a tuple; --limit N is `images_per_cell` N with the
+    seed of the choice, where --images-per-cell N, the first ones, has no seed.
+    """
+    parameters = dict(options)
+    images = parameters["images"]
+    if len(images) == 1:
+        parameters["images"] = images[0]
+
+    limit = parameters.pop("limit", 0)
+    limit_seed = parameters.pop("limit_seed", None)
+    if limit and parameters["images_per_cell"]:
         raise BadInput(
             "--limit and --images-per-cell are two ways to say the same; give one of them."
         )
-    chosen = {"images_per_cell": limit, "limit_seed": seed} if limit else {}
-    return {**options, "images": images[0] if len(images) == 1 else images, **chosen}
+    if limit:
+        parameters["images_per_cell"] = limit
+        parameters["limit_seed"] = limit_seed
+    return parameters

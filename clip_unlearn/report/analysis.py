@@ -21,30 +21,36 @@ from ..measure.evaluate import (
     edited_weights,
     evaluate,
     group_masks,
+    points,
     predict,
 )
 from ..measure.setting import SurveyConfig, check_measurable, prepare
 from ..models.clip import Clip
 
+# The groups of images that a report shows examples of, in this order, and how it calls them.
+_EXAMPLES = {
+    "forget": "to forget",
+    "same_class": "same class, other domains: should stay",
+    "same_domain": "same domain, other classes: should stay",
+    "retained": "retained: should stay",
+}
+
 
 @dataclass(frozen=True)
 class ReportConfig(SurveyConfig):
-    """The parameters of a report, as papermill passes them: plain str, int, float, bool and list of str."""
+    """The parameters of a report, as papermill passes them: plain values and lists of str."""
 
-    classes: tuple[str, ...] = ()
-    domains: tuple[str, ...] = ()
-    strength: float = 1.0
-    towers: str = "visual"
-    save_to: str = ""
-    save_clip: bool = True
+    classes: tuple[str, ...] = ()  # what to forget; () is every class
+    domains: tuple[str, ...] = ()  # where to forget it; () is everywhere
+    strength: float = 1.0  # from 0 (unchanged) to 1 (full edit)
+    towers: str = "visual"  # which projections change: visual, text or both
+    save_to: str = ""  # folder for metrics.json and edited-clip; "" writes neither
+    save_clip: bool = True  # whether edited-clip is written there too
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("classes", "domains"):
-            value = getattr(self, name)
-            if isinstance(value, str) or not all(isinstance(v, str) for v in value):
-                raise InputError(f"{name} is {value!r}; it must be a list of names.")
-            object.__setattr__(self, name, tuple(value))
+        object.__setattr__(self, "classes", _names("classes", self.classes))
+        object.__setattr__(self, "domains", _names("domains", self.domains))
         object.__setattr__(self, "strength", check_strength(self.strength))
         check_towers(self.towers, self.request)
         if self.method != "default":
@@ -57,22 +63,34 @@ class ReportConfig(SurveyConfig):
 
     @classmethod
     def from_cell(cls, namespace: Mapping[str, object]) -> ReportConfig:
-        """The parameters among a notebook's variables; an unknown name is an error, where papermill only warns.
+        """The parameters among a notebook's variables.
 
-        To be called in the first cell after the parameters, before any other variable is made.
+        To be called in the first cell after the parameters, before any other variable is made:
+        a variable that is no parameter is an InputError, where papermill only warns.
         """
-        known = {f.name for f in fields(cls)}
-        ipython = {"In", "Out", "get_ipython", "exit", "quit", "open"}
+        known = {field.name for field in fields(cls)}
         unknown = [
-            n
-            for n, v in namespace.items()
-            if not n.startswith("_")
-            and n not in known | ipython
-            and isinstance(v, (str, int, float, list, type(None)))
+            name
+            for name, value in namespace.items()
+            if name not in known and _could_be_a_parameter(name, value)
         ]
         if unknown:
             raise InputError(f'unknown parameter "{unknown[0]}": {", ".join(sorted(known))}.')
-        return cls(**{n: namespace[n] for n in known if n in namespace})
+        return cls(**{name: value for name, value in namespace.items() if name in known})
+
+
+def _names(parameter: str, value: object) -> tuple[str, ...]:
+    """A list of names as a tuple; raises InputError for anything else, such as one name alone."""
+    if isinstance(value, str) or not all(isinstance(name, str) for name in value):
+        raise InputError(f"{parameter} is {value!r}; it must be a list of names.")
+    return tuple(value)
+
+
+def _could_be_a_parameter(name: str, value: object) -> bool:
+    """Whether a variable of a notebook looks like a parameter, and is not one of IPython's own."""
+    if name.startswith("_") or name == "In":
+        return False
+    return value is None or isinstance(value, (str, int, float, list))
 
 
 @dataclass(frozen=True)
@@ -85,8 +103,11 @@ class Analysis:
     edit: ProjectionEdit
     task: Task
     frame: pd.DataFrame
+    """Accuracy of each group at each strength, as `evaluate` returns it."""
     predicted: tuple[Tensor, Tensor]
+    """(n,) predicted class of each image before the edit, and after it at the report's strength."""
     seconds: dict[str, float]
+    """How long each step took: encode, synthesis, fit, total."""
 
     @property
     def grid(self) -> ConceptGrid:
@@ -98,62 +119,74 @@ class Analysis:
         return self.edit.request.mask(self.grid)
 
     def grids(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Accuracy of each cell before and after."""
-        return tuple(accuracy_grid(self.task, p) for p in self.predicted)
+        """Accuracy of each cell, before and after."""
+        before, after = self.predicted
+        return accuracy_grid(self.task, before), accuracy_grid(self.task, after)
 
     def groups(self) -> pd.DataFrame:
-        """n, accuracy before and after, change in points, by group."""
-        table = self.frame.pivot(index="group", columns="strength", values="accuracy")
-        table = pd.DataFrame({"before": table[0.0], "after": table[self.config.strength]})
-        table.insert(0, "n", self.frame.drop_duplicates("group").set_index("group")["n"])
-        table["change"] = 100 * (table["after"] - table["before"])
-        return table.reindex(dict.fromkeys(self.frame["group"]))
+        """By group: n, accuracy before and after, and its change in points."""
+        counts = self.frame.drop_duplicates("group").set_index("group")["n"]
+        accuracy = self.frame.pivot(index="group", columns="strength", values="accuracy")
+        table = pd.DataFrame(
+            {
+                "n": counts,
+                "before": accuracy[0.0],
+                "after": accuracy[self.config.strength],
+            }
+        )
+        table["change"] = points(table["before"], table["after"])
+        return table.reindex(counts.index)
 
     def example_rows(self, width: int = 7) -> list[tuple[str, list[int]]]:
         """Image indices to show: some to forget, and some of the nearest that should stay."""
         masks = group_masks(self.mask, self.task.images)
-        titles = (
-            ("forget", "to forget"),
-            ("same_class", "same class, other domains: should stay"),
-            ("same_domain", "same domain, other classes: should stay"),
-            ("retained", "retained: should stay"),
-        )
         rows = []
-        for name, title in titles:
-            if (
-                masks[name] is None
-                or not masks[name].any()
-                or (name == "retained" and len(rows) > 2)
-            ):
+        for name, title in _EXAMPLES.items():
+            if name == "retained" and len(rows) > 2:
+                continue  # same class and same domain are retained too, and nearer
+            members = masks[name]
+            if members is None or not members.any():
                 continue
-            index = masks[name].nonzero().flatten()
-            spread = torch.linspace(0, len(index) - 1, min(width, len(index))).round().long()
+            index = members.nonzero().flatten()
+            count = min(width, len(index))
+            spread = torch.linspace(0, len(index) - 1, count).round().long()
             rows.append((title, index[spread].tolist()))
         return rows
 
 
 def analyse(config: ReportConfig, progress: bool = False) -> Analysis:
-    """Encode, synthesise, fit, measure. Raises InputError for anything wrong with the request, model or images."""
+    """Encode, synthesise, fit, measure.
+
+    Raises InputError for anything wrong with the request, the model or the images.
+    """
     start = time.perf_counter()
+    request = config.request
+
+    # Encode and synthesise, unless there is nothing to measure: checked before and after, since
+    # images that cannot be read may be left out.
     images, grid = config.inputs()
-    check_measurable(config.request, grid, images)
-    s = prepare(config, progress)
-    check_measurable(
-        config.request, grid, s.task.images
-    )  # unreadable images may have been left out
-    clock = time.perf_counter()
+    check_measurable(request, grid, images)
+    setting = prepare(config, progress)
+    check_measurable(request, grid, setting.task.images)
+    prototypes = setting.prototypes
+
+    # Fit.
+    fit_start = time.perf_counter()
     method = None if config.method == "default" else config.method
-    edit = fit_edit(s.prototypes, config.request, method, config.towers)
-    fit = time.perf_counter() - clock
-    frame = evaluate(s.prototypes, edit, s.task, sorted({*STRENGTHS, config.strength}), s.unrelated)
-    predicted = tuple(
-        predict(s.task, *edited_weights(s.prototypes, edit, x)) for x in (0.0, config.strength)
-    )
-    total = time.perf_counter() - start
+    edit = fit_edit(prototypes, request, method, config.towers)
+    fit_seconds = time.perf_counter() - fit_start
+
+    # Measure.
+    strengths = sorted({*STRENGTHS, config.strength})
+    frame = evaluate(prototypes, edit, setting.task, strengths, setting.unrelated)
+    before = predict(setting.task, *edited_weights(prototypes, edit, 0.0))
+    after = predict(setting.task, *edited_weights(prototypes, edit, config.strength))
+
     seconds = {
-        "encode": s.encode_seconds,
-        "synthesis": s.prototypes.seconds,
-        "fit": fit,
-        "total": total,
+        "encode": setting.encode_seconds,
+        "synthesis": prototypes.seconds,
+        "fit": fit_seconds,
+        "total": time.perf_counter() - start,
     }
-    return Analysis(config, s.clip, s.prototypes, edit, s.task, frame, predicted, seconds)
+    predicted = (before, after)
+    return Analysis(config, setting.clip, prototypes, edit, setting.task, frame, predicted, seconds)

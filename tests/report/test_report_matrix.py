@@ -1,7 +1,7 @@
-"""report.ipynb through papermill, over paradigms, methods, towers, strengths and models: its numbers, not only its end.
+"""report.ipynb through papermill, over paradigms, methods, towers, strengths and models.
 
-The oracle is plain open_clip: it loads the edited CLIP that the report saved and classifies the
-same images.
+Its numbers are tested, not only that it ends. The oracle is plain open_clip: it loads the edited
+CLIP that the report saved and classifies the same images.
 """
 
 from __future__ import annotations
@@ -74,13 +74,12 @@ WRONG = {
 def parameters_of(name: str, folder: Path) -> dict:
     """All parameters of a case; a case with a model of its own also has images of its own."""
     chosen = {"classes": ["dog"], "domains": ["sketch"], "images_per_cell": 3, "save_to": "."}
-    chosen |= {**CASES, **WRONG}[name][0]
+    case = CASES[name] if name in CASES else WRONG[name]
+    chosen |= case[0]
     if "model" in chosen:
         kind = chosen["model"]
-        chosen["model"], chosen["images"] = (
-            str(write_folder(folder / kind, kind)),
-            str(write_images(folder / "images")),
-        )
+        chosen["model"] = str(write_folder(folder / kind, kind))
+        chosen["images"] = str(write_images(folder / "images"))
     return chosen
 
 
@@ -88,7 +87,10 @@ def parameters_of(name: str, folder: Path) -> dict:
 def reports(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future]]:
-    """The reports that this session asks for, each in a folder of its own: (folder, parameters, finished process)."""
+    """The reports that this session asks for, each in a folder of its own.
+
+    Of each: (folder, parameters, finished process).
+    """
     ipython = offline_profile(tmp_path_factory.mktemp("ipython"))
 
     def run(name: str) -> tuple[Path, dict, CompletedProcess]:
@@ -110,30 +112,27 @@ def report(name: str, reports: dict[str, Future]) -> tuple[Path, dict]:
 
 @torch.no_grad()
 def classified(folder: Path, parameters: dict) -> dict[str, tuple[int, float]]:
-    """Number and accuracy of the images to forget and of the others, by plain open_clip on the saved CLIP."""
-    model, _, preprocess = open_clip.create_model_and_transforms(
-        f"local-dir:{folder / 'edited-clip'}"
-    )
-    tokenizer = open_clip.get_tokenizer(f"local-dir:{folder / 'edited-clip'}")
+    """Number and accuracy of the images to forget and of the others, by plain open_clip."""
+    saved = f"local-dir:{folder / 'edited-clip'}"
+    model, _, preprocess = open_clip.create_model_and_transforms(saved)
+    model.eval()
+    tokenizer = open_clip.get_tokenizer(saved)
     images, grid = open_inputs(parameters.get("images", "bundled"), parameters["images_per_cell"])
-    rows = [
-        normalize(model.eval().encode_text(tokenizer(p)), dim=-1).mean(0)
-        for p in grid.test_prompts()
-    ]
-    pixels = torch.stack([preprocess(Image.open(p).convert("RGB")) for p in images.paths])
-    right = (
-        (model.encode_image(pixels) @ normalize(torch.stack(rows), dim=-1).T)
-        .argmax(1)
-        .eq(images.class_of)
-    )
-    named = [[w.replace("_", " ") for w in parameters[k]] for k in ("classes", "domains")]
-    forget = torch.tensor(
-        [
-            (not named[0] or grid.classes[c] in named[0])
-            and (not named[1] or grid.domains[k] in named[1])
-            for c, k in zip(images.class_of.tolist(), images.domain_of.tolist(), strict=True)
-        ]
-    )
+
+    # Classify.
+    texts = [model.encode_text(tokenizer(prompts)) for prompts in grid.test_prompts()]
+    means = [normalize(features, dim=-1).mean(0) for features in texts]
+    weights = normalize(torch.stack(means), dim=-1)  # (C, d)
+    pixels = torch.stack([preprocess(Image.open(path).convert("RGB")) for path in images.paths])
+    predicted = (model.encode_image(pixels) @ weights.T).argmax(1)  # (n,)
+    right = predicted.eq(images.class_of)
+
+    # Group.
+    classes = [name.replace("_", " ") for name in parameters["classes"]] or grid.classes
+    domains = [name.replace("_", " ") for name in parameters["domains"]] or grid.domains
+    forgotten_class = torch.tensor([name in classes for name in grid.classes])
+    forgotten_domain = torch.tensor([name in domains for name in grid.domains])
+    forget = forgotten_class[images.class_of] & forgotten_domain[images.domain_of]
     parts = {"forget": right[forget], "retained": right[~forget]}
     return {name: (len(part), part.float().mean().item()) for name, part in parts.items()}
 
@@ -141,11 +140,11 @@ def classified(folder: Path, parameters: dict) -> dict[str, tuple[int, float]]:
 @pytest.mark.parametrize("name", CASES)
 def test_numbers_are_those_of_the_saved_clip(report: tuple[Path, dict]) -> None:
     folder, parameters = report
-    found = json.loads((folder / "metrics.json").read_text())
+    numbers = json.loads((folder / "metrics.json").read_text())
     for part, (count, accuracy) in classified(folder, parameters).items():
-        assert found["groups"][part]["n"] == count
+        assert numbers["groups"][part]["n"] == count
         # One image of many may sit on a tie that another order of operations breaks the other way.
-        assert found["groups"][part]["after"] == pytest.approx(
+        assert numbers["groups"][part]["after"] == pytest.approx(
             accuracy, abs=1.01 / count if count > 50 else 1e-6
         ), part
 
@@ -153,31 +152,32 @@ def test_numbers_are_those_of_the_saved_clip(report: tuple[Path, dict]) -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_metrics_answer_to_the_parameters(name: str, report: tuple[Path, dict]) -> None:
     folder, p = report
-    found, (_, left, lost) = json.loads((folder / "metrics.json").read_text()), CASES[name]
+    numbers = json.loads((folder / "metrics.json").read_text())
+    _, left, lost = CASES[name]
     kinds = {
         (True, False): "global",
         (True, True): "domain-specific",
         (False, True): "whole-domain",
     }
-    assert found["paradigm"] == kinds[bool(p["classes"]), bool(p["domains"])]
-    default = "redirect" if found["paradigm"] == "whole-domain" else "calibrated"
-    assert found["method"] == p.get("method", default)
-    assert (found["towers"], found["strength"], found["seed"]) == (
+    assert numbers["paradigm"] == kinds[bool(p["classes"]), bool(p["domains"])]
+    default = "redirect" if numbers["paradigm"] == "whole-domain" else "calibrated"
+    assert numbers["method"] == p.get("method", default)
+    assert (numbers["towers"], numbers["strength"], numbers["seed"]) == (
         p.get("towers", "visual"), p.get("strength", 1.0), p.get("seed", 0),
     )  # fmt: skip
-    (at,) = [row for row in found["curve"] if row["strength"] == found["strength"]]
-    groups = {g: v for g, v in found["groups"].items() if v}
-    assert ("same_class" in groups) == (found["paradigm"] == "domain-specific")
+    (at,) = [row for row in numbers["curve"] if row["strength"] == numbers["strength"]]
+    groups = {g: v for g, v in numbers["groups"].items() if v}
+    assert ("same_class" in groups) == (numbers["paradigm"] == "domain-specific")
     assert ("unrelated" in groups) == ("model" not in p)
     assert {g: v["after"] for g, v in groups.items()} == {g: at[g] for g in groups}
     assert groups["forget"]["after"] <= left
     assert groups["retained"]["before"] - groups["retained"]["after"] <= lost / 100
-    if "model" not in p and found["strength"]:
+    if "model" not in p and numbers["strength"]:
         assert (
             groups["forget"]["after"] < groups["forget"]["before"]
             and groups["retained"]["after"] > 0.9
         )
-    if not found["strength"]:
+    if not numbers["strength"]:
         assert all(v["before"] == v["after"] for v in groups.values())
 
 
@@ -186,13 +186,11 @@ def test_the_saved_clip_differs_in_the_edited_projections_alone(report: tuple[Pa
     folder, p = report
     base = load_clip(p.get("model", "bundled"), device="cpu").model.state_dict()
     saved = load_clip(folder / "edited-clip", device="cpu").model.state_dict()
-    changed = {
-        "text" if "text" in k else "visual" for k, v in saved.items() if not torch.equal(v, base[k])
-    }
-    towers = {"both": {"visual", "text"}}.get(
-        p.get("towers", "visual"), {p.get("towers", "visual")}
-    )
-    assert changed == (towers if p.get("strength", 1.0) else set())
+    different = [name for name, tensor in saved.items() if not torch.equal(tensor, base[name])]
+    changed = {"text" if "text" in name else "visual" for name in different}
+    towers = p.get("towers", "visual")
+    edited = {"visual", "text"} if towers == "both" else {towers}
+    assert changed == (edited if p.get("strength", 1.0) else set())
 
 
 @pytest.mark.parametrize("name", WRONG)
