@@ -222,20 +222,15 @@ def sweep(
     clip-unlearn sweep --every-class --methods calibrated,null-space --out sweep/
     clip-unlearn sweep --classes 'dog,cat+horse' --domains 'sketch,*' --out sweep/    * is all domains
     """  # noqa: E501
-    from ..report.sweep import run_sweep
+    from ..report.sweep import Axes, run_sweep
 
     if every_class and classes:
         raise BadInput("--every-class already takes each of them; leave out the list.")
     if every_domain and domains:
         raise BadInput("--every-domain already takes each of them; leave out the list.")
     with plain_messages():
-        axes = {
-            "classes": flat(classes),
-            "domains": flat(domains),
-            "strengths": strengths,
-            "methods": methods,
-        }
-        failed = run_sweep(of_config(options), axes, (every_class, every_domain), out, again)
+        axes = Axes(flat(classes), flat(domains), methods, strengths, every_class, every_domain)
+        failed = run_sweep(of_config(options), axes, out, again)
     if failed:
         raise SystemExit(1)
 

@@ -1,4 +1,8 @@
-"""Many reports: every combination of classes, domains, strengths and methods, with a table and a page of links."""
+"""Many reports: every combination of classes, domains, methods and strengths.
+
+A table and a page of links show them all. What is finished already is kept, so that an interrupted
+sweep goes on where it was.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,20 @@ import json
 import re
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
+from string import Template
 
 import click
 import pandas as pd
 
 from .. import __version__
+from ..core.concepts import ConceptGrid
 from ..core.errors import InputError, first_line
 from ..images.datasets import features_key
+from ..measure.evaluate import points
 from ..measure.setting import SurveyConfig, prepare
 from ..models.clip import Clip
 from ..models.files import writable_home
@@ -26,38 +33,66 @@ from .analysis import ReportConfig
 from .report import absolute, write_report
 
 FINISHED = "finished.json"
-_GROUPS = ("retained", "same_class", "same_domain", "unrelated")
+# What should stay, shown as changes in points.
+_GROUPS = ["retained", "same_class", "same_domain", "unrelated"]
+_REQUEST = ["classes", "domains", "method", "strength"]
+_FORGOTTEN = ["before", "forget", "paraphrased"]
+# The columns of summary.csv, and those that the page shows.
 COLUMNS = [
-    *(
-        "name",
-        "status",
-        "classes",
-        "domains",
-        "method",
-        "strength",
-        "before",
-        "forget",
-        "paraphrased",
-    ),
+    "name",
+    "status",
+    *_REQUEST,
+    *_FORGOTTEN,
     *_GROUPS,
-    *("H", "seconds", "report", "error"),
+    "H",
+    "seconds",
+    "report",
+    "error",
 ]
+_SHOWN = [*_REQUEST, *_FORGOTTEN, *_GROUPS, "H", "status"]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What a sweep varies: every combination of a point on each axis is a report.
+
+    A point of classes or domains is a tuple of names that are forgotten together; () is all names.
+    """
+
+    classes: Sequence[tuple[str, ...]] = ()
+    domains: Sequence[tuple[str, ...]] = ()
+    methods: Sequence[str] = ("default",)
+    strengths: Sequence[float] = (1.0,)
+    every_class: bool = False  # each class of the grid is a point, whatever `classes` says
+    every_domain: bool = False  # the same with the domains
+
+    def on(self, grid: ConceptGrid) -> Axes:
+        """The axes of a grid; one without any point gets (), all names."""
+        classes = [(name,) for name in grid.classes] if self.every_class else self.classes
+        domains = [(name,) for name in grid.domains] if self.every_domain else self.domains
+        return replace(self, classes=classes or [()], domains=domains or [()])
 
 
 @dataclass(frozen=True)
 class Combination:
-    """One report of a sweep: its parameters, not yet validated, and the folder name that they decide."""
+    """One report of a sweep: its parameters, not yet validated."""
 
     parameters: dict
 
     @property
     def name(self) -> str:
-        """Words that a person reads, and a hash of all parameters (but for what changes no number)."""
+        """The folder: words that a person reads, and a hash of all that can change a number."""
         p = absolute(self.parameters)
-        what, where = (("+".join(p[k]) or f"all {k}") for k in ("classes", "domains"))
-        readable = _plain(f"{what} in {where} {p['method']} {p['strength']:g}")[:80].strip("-")
-        decisive = {k: v for k, v in p.items() if k != "workers"} | {"version": __version__}
-        return f"{readable}-{hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:8]}"
+        classes = "+".join(p["classes"]) or "all classes"
+        domains = "+".join(p["domains"]) or "all domains"
+        words = f"{classes} in {domains} {p['method']} {p['strength']:g}"
+        readable = _plain(words)[:80].strip("-")
+
+        decisive = p | {"version": __version__}
+        decisive.pop("workers", None)  # changes no number
+        text = json.dumps(decisive, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return f"{readable}-{digest[:8]}"
 
 
 def _plain(text: str) -> str:
@@ -65,201 +100,203 @@ def _plain(text: str) -> str:
     return re.sub(r"[^\w.+]+", "-", unicodedata.normalize("NFC", text))
 
 
-def combinations(shared: Mapping, axes: Mapping[str, Sequence]) -> Iterator[Combination]:
-    """Every combination of the axes classes, domains, methods, strengths; () on an axis is all of its names.
+def combinations(shared: Mapping, axes: Axes) -> Iterator[Combination]:
+    """Every combination of the axes, each with the shared parameters of a report.
 
-    All classes in all domains is no request, so that corner of a sweep is left out.
+    A parameter that `shared` leaves out is at its default. All classes in all domains is no
+    request, so that corner of a sweep is left out.
     """
-    for classes, domains, method, strength in product(
-        *(axes[k] for k in ("classes", "domains", "methods", "strengths"))
-    ):
+    defaults = {field.name: field.default for field in fields(ReportConfig)}
+    every = product(axes.classes, axes.domains, axes.methods, axes.strengths)
+    for classes, domains, method, strength in every:
         if classes or domains:
-            own = {
+            varied = {
                 "classes": tuple(classes),
                 "domains": tuple(domains),
                 "method": method,
                 "strength": strength,
             }
-            yield Combination({**shared, **own})
+            yield Combination({**defaults, **shared, **varied})
 
 
-def run_sweep(
-    shared: Mapping,
-    axes: Mapping[str, Sequence],
-    every: tuple[bool, bool],
-    out: Path,
-    again: bool = False,
-    say: Callable[[str], None] = click.echo,
-) -> list[str]:
-    """Write each report that is not finished yet, and the table and page of all; returns the names that failed.
+def run_sweep(shared: Mapping, axes: Axes, out: Path, again: bool = False) -> list[str]:
+    """Write each report that is not finished yet, the table and the page of them all.
 
-    `shared` are parameters of every report; `every` puts each class, each domain of the grid on its
-    axis. Raises InputError, before anything is written, for what would stop every combination:
-    model, images, an empty sweep.
+    `shared` are parameters of every report; with `again`, finished ones are made anew. Returns the
+    names of the reports that failed. Raises InputError, before anything is written, for what would
+    stop every combination: model, images, an empty sweep.
     """
-    known = {k: v for k, v in shared.items() if k in SurveyConfig.__dataclass_fields__}
     writable_home(out)
-    names = SurveyConfig(**known).inputs()[1]
-    axes = {
-        **axes,
-        "classes": list(axes["classes"]) or [()],
-        "domains": list(axes["domains"]) or [()],
-    }
-    for axis, each, found in zip(
-        ("classes", "domains"), every, (names.classes, names.domains), strict=True
-    ):
-        axes[axis] = [(name,) for name in found] if each else axes[axis]
-    todo = list({c.name: c for c in combinations(_all_parameters(shared), axes)}.values())
+    names = {field.name for field in fields(SurveyConfig)}
+    config = SurveyConfig(**{name: value for name, value in shared.items() if name in names})
+    _, grid = config.inputs()
+    todo = {combination.name: combination for combination in combinations(shared, axes.on(grid))}
     if not todo:
         raise InputError(
-            "nothing to forget: name classes, domains, or both, or take --every-class or --every-domain."
+            "nothing to forget: name classes, domains, or both, or take --every-class or "
+            "--every-domain."
         )
-    config = SurveyConfig(**known)
-    setting = prepare(
-        config, progress=True
-    )  # the slow steps, once; every report finds them in the cache
+
+    # The slow steps, once: every report reads them from the cache.
+    setting = prepare(config, progress=True)
     inputs = _inputs(setting.clip, config)
+
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict] = []
-    for number, combination in enumerate(todo, 1):
-        rows.append(_one(combination, out, again, inputs))
+    for number, combination in enumerate(todo.values(), 1):
+        row = _row(combination, out, again, inputs)
+        rows.append(row)
         _write_overview(pd.DataFrame(rows, columns=COLUMNS), len(todo), out)
-        row = rows[-1]
-        tail = f": {row['error']}" if row["status"] == "failed" else f", {row['seconds']:.1f} s"
-        say(f"[{number}/{len(todo)}] {row['name']}  {row['status']}{tail}")
+        end = f": {row['error']}" if row["status"] == "failed" else f", {row['seconds']:.1f} s"
+        click.echo(f"[{number}/{len(todo)}] {row['name']}  {row['status']}{end}")
+
     failed = [row["name"] for row in rows if row["status"] == "failed"]
-    say(f"\n{len(rows) - len(failed)} of {len(rows)} reports")
-    say(f"table    {out / 'summary.csv'}\npage     {out / 'index.html'}")
+    click.echo(f"\n{len(rows) - len(failed)} of {len(rows)} reports")
+    click.echo(f"table    {out / 'summary.csv'}")
+    click.echo(f"page     {out / 'index.html'}")
     if failed:
-        say("failed   " + "\n         ".join(failed))
+        click.echo("failed   " + "\n         ".join(failed))
     return failed
 
 
-def _all_parameters(shared: Mapping) -> dict:
-    """`shared` over the defaults of a report: a parameter left out and one given at its default are the same."""
-    defaults = {name: f.default for name, f in ReportConfig.__dataclass_fields__.items()}
-    return {**defaults, **shared}
-
-
 def _inputs(clip: Clip, config: SurveyConfig) -> str:
-    """A hash of what the parameters only name: weights, images, and the files of prompts and class names."""
-    digest = hashlib.sha256(features_key(clip, config.inputs()[0]).encode())
-    for file in map(Path, (config.prompts, config.class_names)):
-        digest.update(file.read_bytes() if file.is_file() else b"")
+    """A hash of what the parameters only name: weights, images, files of prompts and names."""
+    images, _ = config.inputs()
+    key = features_key(clip, images)
+    digest = hashlib.sha256(key.encode())
+    for name in (config.prompts, config.class_names):
+        file = Path(name)
+        if file.is_file():
+            digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _finished(folder: Path, inputs: str) -> bool:
-    """Whether a report of these very inputs lies there."""
-    if not ((folder / FINISHED).is_file() and (folder / "metrics.json").is_file()):
-        return False
-    return json.loads((folder / FINISHED).read_text(encoding="utf-8")).get("inputs") == inputs
-
-
-def _one(combination: Combination, out: Path, again: bool, inputs: str) -> dict:
+def _row(combination: Combination, out: Path, again: bool, inputs: str) -> dict:
     """One row of the table: of a finished report, of a new one, or of one that failed."""
-    p, name, start = combination.parameters, combination.name, time.perf_counter()
-    row = {"name": name, "method": p["method"], "strength": p["strength"]}
-    row |= {k: "; ".join(p[k]) or "all" for k in ("classes", "domains")}
-    done = out / name / FINISHED
+    start = time.perf_counter()
+    p = combination.parameters
+    name = combination.name
+    row = {
+        "name": name,
+        "classes": "; ".join(p["classes"]) or "all",
+        "domains": "; ".join(p["domains"]) or "all",
+        "method": p["method"],
+        "strength": p["strength"],
+    }
+    # Whatever stops one report is the end of that one alone; its row says why.
     try:
-        if not again and _finished(out / name, inputs):
-            found, status = (
-                json.loads((out / name / "metrics.json").read_text(encoding="utf-8")),
-                "kept",
-            )
-        else:
-            done.unlink(missing_ok=True)
-            found, status = write_report(ReportConfig(**p), out / name, progress=False), "made"
-            told = absolute(p) | {"inputs": inputs}
-            done.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except (
-        Exception
-    ) as error:  # whatever stops one report is told in its row, and the next one is made
-        return {
-            **row,
-            "status": "failed",
-            "seconds": time.perf_counter() - start,
-            "error": first_line(error),
-        }
-    return {
-        **row,
-        "status": status,
-        **_numbers(found),
-        "report": f"{name}/report.html",
-        "error": "",
+        numbers = None if again else _finished(out / name, inputs)
+        status = "made" if numbers is None else "kept"
+        if numbers is None:
+            numbers = _make(p, out / name, inputs)
+    except Exception as error:
+        seconds = time.perf_counter() - start
+        return row | {"status": "failed", "seconds": seconds, "error": first_line(error)}
+    report = f"{name}/report.html"
+    return row | _accuracies(numbers) | {"status": status, "report": report, "error": ""}
+
+
+def _finished(folder: Path, inputs: str) -> dict | None:
+    """The metrics of a report that lies there, if it is finished and was made of these inputs."""
+    mark = folder / FINISHED
+    metrics = folder / "metrics.json"
+    if not mark.is_file() or not metrics.is_file():
+        return None
+    if json.loads(mark.read_text(encoding="utf-8")).get("inputs") != inputs:
+        return None
+    return json.loads(metrics.read_text(encoding="utf-8"))
+
+
+def _make(parameters: Mapping, folder: Path, inputs: str) -> dict:
+    """Write one report, mark it as finished, and return its metrics."""
+    mark = folder / FINISHED
+    mark.unlink(missing_ok=True)
+    numbers = write_report(ReportConfig(**parameters), folder, progress=False)
+    made_of = absolute(parameters) | {"inputs": inputs}
+    text = json.dumps(made_of, indent=2, ensure_ascii=False)
+    mark.write_text(text + "\n", encoding="utf-8")
+    return numbers
+
+
+def _accuracies(numbers: Mapping) -> dict:
+    """The columns that metrics.json fills.
+
+    Accuracies of what is forgotten, changes in points of what should stay; a group that the
+    paradigm does not have is left out.
+    """
+    groups = numbers["groups"]
+    row = {
+        "method": numbers["method"],
+        "before": groups["forget"]["before"],
+        "forget": groups["forget"]["after"],
+        "paraphrased": numbers["paraphrase"]["after"],
+        "H": numbers["H"],
+        "seconds": numbers["seconds"]["total"],
     }
+    for name in _GROUPS:
+        if group := groups[name]:
+            row[name] = points(group["before"], group["after"])
+    return row
 
 
-def _numbers(found: Mapping) -> dict:
-    """The columns that metrics.json fills: accuracies of what is forgotten, changes in points of the rest."""
-    groups = {name: g for name, g in found["groups"].items() if g}
-    changes = {g: 100 * (groups[g]["after"] - groups[g]["before"]) for g in _GROUPS if g in groups}
-    accuracy = {"before": groups["forget"]["before"], "forget": groups["forget"]["after"]}
-    return {
-        "method": found["method"],
-        **accuracy,
-        "paraphrased": found["paraphrase"]["after"],
-        **changes,
-        "H": found["H"],
-        "seconds": found["seconds"]["total"],
-    }
-
-
-_PAGE = """<!doctype html>
+_PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>clip-unlearn sweep</title>
 <style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2em; color: #222 }}
-table {{ border-collapse: collapse }}
-th, td {{ padding: .3em .7em; border-bottom: 1px solid #ddd; text-align: right }}
-th:first-child, td:first-child, .text {{ text-align: left }}
-.failed {{ color: #a02020 }}
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2em; color: #222 }
+table { border-collapse: collapse }
+th, td { padding: .3em .7em; border-bottom: 1px solid #ddd; text-align: right }
+th:first-child, td:first-child, .text { text-align: left }
+.failed { color: #a02020 }
 </style></head><body>
 <h1>What was forgotten, and what it cost</h1>
-<p>{count} of {total} combinations. <em>before</em>, <em>forget</em> and <em>paraphrased</em> are accuracies on the
+<p>$count of $total combinations. <em>before</em>, <em>forget</em> and <em>paraphrased</em> are accuracies on the
 images to forget: before the edit, after it, and after it by prompts that built nothing. The groups that should stay are
 changes in points. The same numbers: <a href="summary.csv">summary.csv</a>.</p>
-<table><thead><tr>{head}</tr></thead><tbody>
-{body}
+<table><thead><tr>$head</tr></thead><tbody>
+$body
 </tbody></table></body></html>
-"""
+""")  # noqa: E501
 
 
 def _write_overview(frame: pd.DataFrame, total: int, out: Path) -> None:
     """summary.csv and index.html, each whole or not at all."""
-    shown = [
-        "domains",
-        "method",
-        "strength",
-        "before",
-        "forget",
-        "paraphrased",
-        *_GROUPS,
-        "H",
-        "status",
-    ]
-    head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in ("classes", *shown))
-    body = "\n".join(_line(row, shown) for row in frame.to_dict("records"))
-    page = _PAGE.format(count=len(frame), total=total, head=head, body=body)
-    for name, text in (
-        ("summary.csv", frame.to_csv(index=False, float_format="%.4f")),
-        ("index.html", page),
-    ):
-        partial = out / f".{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(out / name)
+    summary = frame.to_csv(index=False, float_format="%.4f")
+    titles = [name.replace("_", " ") for name in _SHOWN]
+    rows = [_page_row(row) for row in frame.to_dict("records")]
+    page = _PAGE.substitute(
+        count=len(frame),
+        total=total,
+        head="".join(f"<th>{title}</th>" for title in titles),
+        body="\n".join(rows),
+    )
+    _write_whole(out / "summary.csv", summary)
+    _write_whole(out / "index.html", page)
 
 
-def _line(row: Mapping, shown: Sequence[str]) -> str:
-    """One row of the page: its classes are the link to the report; a failed one tells why instead."""
-    first = html.escape(row["classes"])
+def _write_whole(file: Path, text: str) -> None:
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
+
+
+def _page_row(row: Mapping) -> str:
+    """One row of the page: its classes are the link to the report, or its end says why it failed.
+
+    Not by `DataFrame.to_html`, which has no cell over several columns for the reason.
+    """
+    cells = [html.escape(_shown(row, name)) for name in _SHOWN]
+    classes, *others = cells
     if row["status"] == "failed":
-        why = html.escape(str(row["error"]))
-        told = "".join(f'<td class="text">{html.escape(_shown(row, n))}</td>' for n in shown[:3])
-        rest = f'<td class="text" colspan="{len(shown) - 3}">failed: {why}</td>'
-        return f'<tr class="failed"><td>{first}</td>{told}{rest}</tr>'
-    cells = "".join(f"<td>{html.escape(_shown(row, name))}</td>" for name in shown)
-    return f'<tr><td><a href="{html.escape(row["report"])}">{first}</a></td>{cells}</tr>'
+        request = others[: len(_REQUEST) - 1]
+        texts = "".join(f'<td class="text">{cell}</td>' for cell in request)
+        width = len(others) - len(request)
+        reason = html.escape(row["error"])
+        why = f'<td class="text" colspan="{width}">failed: {reason}</td>'
+        return f'<tr class="failed"><td>{classes}</td>{texts}{why}</tr>'
+    address = html.escape(row["report"])
+    link = f'<a href="{address}">{classes}</a>'
+    values = "".join(f"<td>{cell}</td>" for cell in others)
+    return f"<tr><td>{link}</td>{values}</tr>"
 
 
 def _shown(row: Mapping, name: str) -> str:
@@ -271,4 +308,6 @@ def _shown(row: Mapping, name: str) -> str:
         return ""
     if name == "strength":
         return f"{value:g}"
-    return f"{value:+.1f}" if name in _GROUPS else f"{value:.3f}"
+    if name in _GROUPS:
+        return f"{value:+.1f}"
+    return f"{value:.3f}"

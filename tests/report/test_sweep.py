@@ -34,7 +34,7 @@ METRICS = {
 
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[sweep.ReportConfig]:
-    """The configurations that a report was made of; making one takes no time here. Strength 0.5 fails."""
+    """The configurations that a report was made of; one takes no time here. Strength 0.5 fails."""
     made = []
 
     def pretend(config: sweep.ReportConfig, out: Path, progress: bool) -> dict:
@@ -53,23 +53,16 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> list[sweep.ReportConfig]:
 
 @pytest.fixture
 def run(clip_folder: Path, tmp_path: Path):
-    """`run(options)` is a sweep of the tiny CLIP over the small image folder: its result and its table."""
-    images, out = write_images(tmp_path / "images"), tmp_path / "sweep"
+    """`run(options)` sweeps the tiny CLIP over the small image folder: (result, table, folder)."""
+    images = write_images(tmp_path / "images")
+    out = tmp_path / "sweep"
 
     def go(*options: str, model: str | Path = clip_folder):
-        arguments = [
-            "sweep",
-            "--model",
-            str(model),
-            "--images",
-            str(images),
-            "--out",
-            str(out),
-            *options,
-        ]
-        result = CliRunner().invoke(main, arguments)
-        table = out / "summary.csv"
-        return result, pd.read_csv(table, keep_default_na=False) if table.is_file() else None, out
+        arguments = ["sweep", "--model", model, "--images", images, "--out", out, *options]
+        result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+        summary = out / "summary.csv"
+        table = pd.read_csv(summary, keep_default_na=False) if summary.is_file() else None
+        return result, table, out
 
     return go
 
@@ -146,9 +139,7 @@ def test_one_that_fails_is_named_and_does_not_stop_the_others(run, reports) -> N
     page = (out / "index.html").read_text()
     assert page.count("<a href=") == 2 and "the kernel died" in page
     assert "Traceback" not in result.output
-    run(
-        "--classes", "dog", "--strengths", "1"
-    )  # and a failed one is tried again, a made one is not
+    run("--classes", "dog", "--strengths", "1")  # what was made is not made again
     assert len(reports) == 1
 
 
@@ -159,11 +150,8 @@ def test_the_page_links_each_report_and_shows_its_numbers(run, reports) -> None:
     assert links == ["summary.csv", *table["report"]] and not re.findall(r"https?://", page)
     assert "<td>0.900</td><td>0.100</td><td>0.200</td><td>-5.0</td>" in page
     row = table.iloc[0]
-    assert (float(row["forget"]), float(row["paraphrased"]), float(row["retained"])) == (
-        0.1,
-        0.2,
-        -5.0,
-    )
+    numbers = row[["forget", "paraphrased", "retained"]].astype(float)
+    assert list(numbers) == [0.1, 0.2, -5.0]
     assert row["same_class"] == ""
 
 
@@ -201,35 +189,20 @@ def test_any_name_makes_a_folder_of_its_own(name: str) -> None:
         "prompts": "",
         "images": "bundled",
     }
-    axes = {
-        "classes": [(name,), (f"{name}!",)],
-        "domains": [()],
-        "methods": ["default"],
-        "strengths": [1.0],
-    }
+    axes = sweep.Axes(classes=[(name,), (f"{name}!",)], domains=[()])
     folders = [c.name for c in sweep.combinations(shared, axes)]
-    assert len(set(folders)) == 2 and all(
-        len(f) < 100 and not re.search(r'[/\\<>"*?:|]', f) for f in folders
-    )
+    assert len(set(folders)) == 2
+    assert all(len(f) < 100 for f in folders)
+    assert not any(re.search(r'[/\\<>"*?:|]', f) for f in folders)
     assert all(not f.startswith(".") or f.strip(".") for f in folders)
 
 
 def test_one_real_report_of_a_sweep(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a prompts file by a relative path, which the kernel of the report must find from another folder."""
+    """The prompts file has a relative path, and the kernel must find it from another folder."""
     monkeypatch.chdir(tmp_path)
     Path("own.yaml").write_text('test_templates: ["my {class}"]\nsynonyms: {dog: [puppy]}\n')
-    options = (
-        "--classes",
-        "dog",
-        "--domains",
-        "sketch",
-        "--per-cell",
-        "1",
-        "--limit",
-        "1",
-        "--prompts",
-        "own.yaml",
-    )
+    request = ("--classes", "dog", "--domains", "sketch", "--prompts", "own.yaml")
+    options = (*request, "--per-cell", "1", "--limit", "1")
     result, table, out = run(*options)
     assert result.exit_code == 0, result.output
     (name,) = table["name"]
@@ -240,12 +213,10 @@ def test_one_real_report_of_a_sweep(run, tmp_path: Path, monkeypatch: pytest.Mon
         "finished.json",
     }
     found = json.loads((out / name / "metrics.json").read_text())
-    assert found["groups"]["forget"]["n"] == 1 and found["groups"]["forget"]["after"] == float(
-        table["forget"][0]
-    )
-    assert json.loads((out / name / "finished.json").read_text())["prompts"] == str(
-        tmp_path / "own.yaml"
-    )
+    forget = found["groups"]["forget"]
+    assert forget["n"] == 1 and forget["after"] == float(table["forget"][0])
+    made_of = json.loads((out / name / "finished.json").read_text())
+    assert made_of["prompts"] == str(tmp_path / "own.yaml")
 
     def broken(*_, **__) -> None:
         raise InputError("made again")
