@@ -14,18 +14,11 @@ from pathlib import Path
 import pytest
 from tiny import CLASSES, DOMAINS, REQUESTS, write_folder, write_images
 
-from clip_unlearn import (
-    Clip,
-    ConceptGrid,
-    ForgetRequest,
-    Prototypes,
-    Setting,
-    Synthesis,
-    load_clip,
-    make_task,
-)
+from clip_unlearn import Clip, ConceptGrid, ForgetRequest, Prototypes, load_clip, make_task
 from clip_unlearn.core.prototypes import synthesize_prototypes
+from clip_unlearn.core.synthesis import Synthesis
 from clip_unlearn.images.datasets import Features, ImageSet, encode, open_images
+from clip_unlearn.measure.setting import Setting
 
 
 @pytest.fixture(scope="session", autouse=True)

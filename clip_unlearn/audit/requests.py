@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from ..core.concepts import ForgetRequest, all_requests
-from ..core.edit import ProjectionEdit, check_method, check_strength, check_towers, fit_edit
+from ..core.edit import ProjectionEdit, check_fit, check_strength, fit_edit
 from ..core.errors import InputError
 from ..images.datasets import ImageSet, encode, grid_of, open_images
 from ..images.prompts import check_prompts
@@ -48,7 +48,7 @@ def audit_of(
         request = request.on(grid)
     else:
         request = request.on(grid)
-        _check_fit(config, towers, request)
+        check_fit(request, config.chosen_method, towers)
     check_measurable(request, grid, images)
     others = _unrelated(unrelated, request.classes or ())
 
@@ -58,7 +58,7 @@ def audit_of(
     if edit_file:
         edit = load_edit(edit_file, setting.clip)
     else:
-        edit = fit_edit(setting.prototypes, request, _method(config), towers)
+        edit = fit_edit(setting.prototypes, request, config.chosen_method, towers)
     return audit(setting, edit, strength, config.seed), edit
 
 
@@ -73,32 +73,21 @@ def audit_all(
 
     `unrelated` is a folder as in `audit_of`; it may show no class of the grid.
     """
-    _check_fit(config, towers, LIKE[paradigm])
+    check_fit(LIKE[paradigm], config.chosen_method, towers)
     strength = check_strength(strength)
     _, grid = config.inputs()
     others = _unrelated(unrelated, grid.classes)
 
     setting = _prepared(config, others)
-    return every_audit(setting, paradigm, _method(config), strength, config.seed, towers=towers)
-
-
-def _method(config: SurveyConfig) -> str | None:
-    """The method that `fit_edit` takes; None is the default of the paradigm."""
-    return None if config.method == "default" else config.method
+    return every_audit(
+        setting, paradigm, config.chosen_method, strength, config.seed, towers=towers
+    )
 
 
 def _request_of(edit_file: Path) -> ForgetRequest:
     """The request that the edit in a file was fitted for."""
     note = read_edit(edit_file)
     return ForgetRequest(note["classes"], note["domains"])
-
-
-def _check_fit(config: SurveyConfig, towers: str, request: ForgetRequest) -> None:
-    """Raise InputError if method or towers do not fit the request."""
-    check_towers(towers, request)
-    method = _method(config)
-    if method:
-        check_method(method, request)
 
 
 def _unrelated(folder: str, forgotten: Sequence[str]) -> ImageSet | None:

@@ -18,7 +18,7 @@ from ..images.datasets import Features
 
 def random_subspace(p: Prototypes, mask: Tensor, seed: int = 0) -> Factors:
     """The control: project out a random subspace of the rank that `nullspace.null_space` has."""
-    _, directions = nullspace.null_space(p.W, p.text, p.visual, mask)
+    _, directions = nullspace.null_space(p.of_tower("visual"), mask)
     rank = len(directions)
     return nullspace.random_subspace(p.W, rank, seed)
 
@@ -53,7 +53,7 @@ def uce_ridge(p: Prototypes, mask: Tensor, weight: float = 1.0, lam: float = 0.3
     n is neutral: the mean text embedding of the retained classes, as long as the mean f W. w and
     lam are relative, as in `variants.retain_aware`.
     """
-    f = variants.unit_features(p.visual, p.W)
+    f = variants.unit_features(p.visual)
     forget = f[mask].flatten(0, 1)  # (n_F, D)
     retain = f[~mask].flatten(0, 1)  # (n_R, D)
     h = forget @ p.W
@@ -88,9 +88,11 @@ def oracle(
     # Each image is handed over as a class of its own, with one domain and one prototype.
     forgotten = mask[images.class_of, images.domain_of]
     cells = forgotten[:, None]  # (n, 1)
-    visual = images.f[:, None, None]  # (n, 1, 1, D)
-    class_text = p.class_text[images.class_of]  # (n, d)
-    return variants.retain_aware(p.W, class_text, visual, cells, beta, weight, lam)
+    real = p.of_tower("visual")._replace(
+        features=images.f[:, None, None],  # (n, 1, 1, D)
+        class_text=p.class_text[images.class_of],  # (n, d)
+    )
+    return variants.retain_aware(real, cells, beta, weight, lam)
 
 
 def leace(p: Prototypes, mask: Tensor, images: Features) -> Factors:

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..core.concepts import PARADIGMS, ForgetRequest
-from ..core.edit import ProjectionEdit, check_strength, fit_edit
+from ..core.edit import METHODS, ProjectionEdit, check_strength, fit_edit
 from ..core.errors import InputError
 from ..core.nullspace import Factors
 from ..core.prototypes import Prototypes
@@ -150,68 +150,29 @@ class Baseline:
             )
 
 
-# ---- the methods of `fit_edit`, in the words of the comparison
+# ---- the methods of `fit_edit`
 
 _CCUP = "CCUP, arXiv 2512.14137"
 _PAPER = "Mishra et al. 2025, arXiv 2512.14113, reconstructed"
 _OURS = "this package"
+_CITED = {"null-space-text": _CCUP, "null-space-visual": _PAPER, "null-space": _PAPER}
 
-_NULL_SPACES = (
-    Baseline(
-        name="null-space-text",
-        sees=TEXT,
-        of=GOES,
-        cite=_CCUP,
-        idea="project the forgotten texts out",
-    ),
-    Baseline(
-        name="null-space-visual",
-        sees=PICTURES,
-        of=GOES,
-        cite=_PAPER,
-        idea="project the forgotten pictures out",
-    ),
-    Baseline(
-        name="null-space",
-        sees=PICTURES,
-        of=GOES,
-        cite=_PAPER,
-        idea="project the forgotten texts and pictures out",
-    ),
-)
-_OWN = (
-    Baseline(
-        name="retain-aware",
-        sees=PICTURES,
-        cite=_OURS,
-        idea="ridge: forgotten pictures lose their class, others stay",
-    ),
-    Baseline(
-        name="oblique",
-        sees=PICTURES,
-        cite=_OURS,
-        idea="detect one direction, remove another",
-    ),
-    Baseline(
-        name="calibrated",
-        sees=PICTURES,
-        cite=_OURS,
-        idea="a detector with its zero and one in the right place",
-    ),
-    Baseline(
-        name="redirect",
-        sees=PICTURES,
-        cite=_OURS,
-        idea="a domain detector pulls every image to one answer",
-        fits=("whole-domain",),
-    ),
-    Baseline(
-        name="refined",
-        sees=PICTURES,
-        cite=_OURS,
-        idea="L-BFGS on the pictures, from the default edit",
-    ),
-)
+
+def _own(name: str) -> Baseline:
+    """A row of `core.edit.METHODS` as a row of the comparison."""
+    method = METHODS[name]
+    return Baseline(
+        name=name,
+        sees=PICTURES if method.sees_pictures else TEXT,
+        of=EVERY if method.needs_every_cell else GOES,
+        cite=_CITED.get(name, _OURS),
+        idea=method.about,
+        fits=method.paradigms,
+    )
+
+
+_NULL_SPACES = [_own(name) for name in _CITED]
+_OWN = [_own(name) for name in METHODS if name not in _CITED]
 
 # ---- all others
 

@@ -112,7 +112,7 @@ def lip(
     for the text of the class, is left out: with the text tower fixed it would pull pictures to the
     very text they should lose.
     """
-    f = variants.unit_features(p.visual, p.W)
+    f = variants.unit_features(p.visual)
     f = f[mask].flatten(0, 1)  # (n, D)
     class_of = mask.nonzero()[:, 0].repeat_interleave(p.per_cell)  # (n,)
     chance = 1 / len(mask)

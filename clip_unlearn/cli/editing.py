@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..core.concepts import ForgetRequest
-from ..core.edit import check_method, check_strength, check_towers, compose, fit_edit
+from ..core.edit import check_fit, check_strength, compose, fit_edit
 from ..core.prototypes import synthesize_prototypes
 from ..images.inputs import request_grid
 from ..images.prompts import check_prompts
@@ -71,20 +71,17 @@ def forget(
         _check_grid(config, grid_file)
         _check_places(config, out, edit_file)
         check_strength(strength)
-        method = None if config.method == "default" else config.method
         grid = request_grid(
             config.images, config.layout, config.class_names, config.prompts, grid_file
         )
         request = ForgetRequest(flat(classes) or None, flat(domains) or None).on(grid)
-        check_towers(towers, request)
-        if method:
-            check_method(method, request)
+        check_fit(request, config.chosen_method, towers)
 
         # The edit.
         clip = config.load()
         check_prompts(clip.tokenizer, grid)
         prototypes = synthesize_prototypes(clip, grid, config.per_cell, config.seed)
-        edit = fit_edit(prototypes, request, method, towers)
+        edit = fit_edit(prototypes, request, config.chosen_method, towers)
 
         if edit_file:
             save_edit(edit, edit_file)

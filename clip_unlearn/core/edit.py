@@ -315,15 +315,3 @@ def check_strength(strength: float) -> float:
             f"strength is {strength!r}; it must be a number from 0 (unchanged) to 1 (full edit)."
         )
     return float(strength)
-
-
-# SHIM, until every room has followed
-def check_method(method, request):
-    check_fit(request, method)
-
-
-def check_towers(towers, request):
-    check_fit(request, None, towers)
-
-
-SETTINGS = {name: m.settings for name, m in METHODS.items()}

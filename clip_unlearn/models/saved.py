@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import tempfile
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from .modelcard import Measured, model_card
 from .sources import WEIGHTS
 
 FORMAT = "clip_unlearn edit 1"
+# The distributions whose version can change an edit.
+SOFTWARE = ("clip_unlearn", "torch", "open_clip_torch", "timm", "safetensors")
 # What the tokenizers of Hugging Face keep in a model's folder.
 _TOKENIZER_FILES = (
     "tokenizer.json tokenizer_config.json vocab.json vocab.txt merges.txt special_tokens_map.json "
@@ -202,9 +205,8 @@ def _read(file: Path) -> tuple[dict, dict[str, Tensor]]:
 # ---- what both say
 
 
-def versions(*also: str) -> dict[str, str]:
-    """Versions of Python, of what makes an edit, and of the distributions in `also`."""
-    names = ("clip_unlearn", "torch", "open_clip_torch", "timm", "safetensors", *also)
+def versions(names: Sequence[str] = SOFTWARE) -> dict[str, str]:
+    """Versions of Python and of some distributions: those that make an edit unless named."""
     numbers = {name: metadata.version(name) for name in names}
     return {"python": platform.python_version(), **numbers}
 

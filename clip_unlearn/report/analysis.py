@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core.concepts import ConceptGrid, ForgetRequest
-from ..core.edit import ProjectionEdit, check_method, check_strength, check_towers, fit_edit
+from ..core.edit import ProjectionEdit, check_fit, check_strength, fit_edit
 from ..core.errors import InputError
 from ..core.prototypes import Prototypes
 from ..measure.evaluate import (
@@ -52,9 +52,7 @@ class ReportConfig(SurveyConfig):
         object.__setattr__(self, "classes", _names("classes", self.classes))
         object.__setattr__(self, "domains", _names("domains", self.domains))
         object.__setattr__(self, "strength", check_strength(self.strength))
-        check_towers(self.towers, self.request)
-        if self.method != "default":
-            check_method(self.method, self.request)
+        check_fit(self.request, self.chosen_method, self.towers)
 
     @property
     def request(self) -> ForgetRequest:
@@ -172,8 +170,7 @@ def analyse(config: ReportConfig, progress: bool = False) -> Analysis:
 
     # Fit.
     fit_start = time.perf_counter()
-    method = None if config.method == "default" else config.method
-    edit = fit_edit(prototypes, request, method, config.towers)
+    edit = fit_edit(prototypes, request, config.chosen_method, config.towers)
     fit_seconds = time.perf_counter() - fit_start
 
     # Measure.

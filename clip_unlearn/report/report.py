@@ -6,12 +6,10 @@ All of them appear, or none does. What the notebook says in numbers and Markdown
 from __future__ import annotations
 
 import json
-import platform
 import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
@@ -23,9 +21,11 @@ from ..measure.evaluate import GROUPS
 from ..measure.plots import LABELS
 from ..models.files import put, writable_home
 from ..models.markdown import markdown_table
-from ..models.saved import check_folder, save_edited
+from ..models.saved import check_folder, save_edited, versions
 from .analysis import Analysis, ReportConfig, analyse
 
+# The distributions whose version can change the numbers.
+SOFTWARE = ("clip_unlearn", "torch", "torchvision", "open_clip_torch", "timm", "papermill")
 ARTEFACTS = ("report.ipynb", "report.html", "metrics.json", "edited-clip")
 
 
@@ -52,7 +52,7 @@ def metrics(a: Analysis) -> dict:
         "curve": curve.to_dict("records"),
         "seconds": a.seconds,
         "skipped": list(a.task.images.skipped),
-        "versions": versions(),
+        "versions": versions(SOFTWARE),
     }
 
 
@@ -130,7 +130,7 @@ def provenance(a: Analysis) -> str:
         "Encoding and synthesis are kept and reused: their times are those of the run that made "
         "them."
     )
-    software = ", ".join(f"{name} {number}" for name, number in versions().items())
+    software = ", ".join(f"{name} {number}" for name, number in versions(SOFTWARE).items())
     return "\n\n".join([made, timings, kept, software])
 
 
@@ -169,12 +169,6 @@ def _group_line(name: str, count: int, accuracy: Mapping[str, float]) -> str:
 
 def _percent(accuracy: float) -> str:
     return f"{100 * accuracy:.1f}%"
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
-    names = ("clip_unlearn", "torch", "torchvision", "open_clip_torch", "timm", "papermill")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
 
 
 def save_results(a: Analysis) -> None:

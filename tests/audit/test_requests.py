@@ -10,12 +10,13 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from tiny import picture, write_folder, write_images
 
-from clip_unlearn import ForgetRequest, Setting, SurveyConfig, fit_edit
+from clip_unlearn import ForgetRequest, fit_edit
 from clip_unlearn.audit import probes
 from clip_unlearn.audit.requests import audit_of, audit_summary, audit_table, every_audit
 from clip_unlearn.audit.verdict import audit
 from clip_unlearn.cli import main
 from clip_unlearn.core.errors import InputError
+from clip_unlearn.measure.setting import Setting, SurveyConfig
 
 
 @pytest.fixture(autouse=True)

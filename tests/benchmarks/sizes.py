@@ -23,16 +23,8 @@ import psutil
 import torch
 from torch.nn.functional import normalize
 
-from clip_unlearn import (
-    ConceptGrid,
-    ForgetRequest,
-    Prototypes,
-    Synthesis,
-    fit_edit,
-    load_clip,
-    save_edited,
-)
-from clip_unlearn.core.synthesis import pixel_prototypes
+from clip_unlearn import ConceptGrid, ForgetRequest, Prototypes, fit_edit, load_clip, save_edited
+from clip_unlearn.core.synthesis import Synthesis, pixel_prototypes
 from clip_unlearn.core.variants import latent_prototypes
 from clip_unlearn.models.clip import Clip, save_model
 from clip_unlearn.models.saved import save_edit

@@ -19,9 +19,9 @@ import open_clip
 import torch
 from torch.nn.functional import cosine_similarity, normalize
 
-from clip_unlearn import Synthesis, bundled_images, grid_of, load_clip
+from clip_unlearn import bundled_images, grid_of, load_clip
 from clip_unlearn.core.prototypes import text_prototypes
-from clip_unlearn.core.synthesis import batch_size, pixel_prototypes
+from clip_unlearn.core.synthesis import Synthesis, batch_size, pixel_prototypes
 from clip_unlearn.models.clip import Clip
 
 

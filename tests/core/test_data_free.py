@@ -15,16 +15,10 @@ from data_free import FORBIDDEN_NAMES, FORBIDDEN_TYPES, types_in
 from tiny import PAIRS, REQUESTS
 
 import clip_unlearn
-from clip_unlearn import (
-    Clip,
-    ConceptGrid,
-    Prototypes,
-    Synthesis,
-    fit_edit,
-    synthesize_prototypes,
-)
+from clip_unlearn import Clip, ConceptGrid, Prototypes, fit_edit, synthesize_prototypes
 from clip_unlearn.core import calibrated, edit, nullspace, synthesis, variants
 from clip_unlearn.core import prototypes as prototypes_module
+from clip_unlearn.core.synthesis import Synthesis
 from clip_unlearn.images import datasets, layouts
 
 PACKAGE = Path(clip_unlearn.__file__).parent

@@ -19,7 +19,6 @@ from clip_unlearn import (
     ForgetRequest,
     ProjectionEdit,
     Prototypes,
-    Synthesis,
     fit_edit,
     load_clip,
     save_edited,
@@ -27,6 +26,7 @@ from clip_unlearn import (
 )
 from clip_unlearn.core.edit import METHODS, TOWERS
 from clip_unlearn.core.errors import InputError, UnknownNameError
+from clip_unlearn.core.synthesis import Synthesis
 
 PROMPTS = ["a dog", "a sketch of a house", "this is a cat"]
 BAD_STRENGTHS = [-0.1, 1.0001, math.nan, math.inf, True, "0.5", None]

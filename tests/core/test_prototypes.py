@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from clip_unlearn import Clip, ConceptGrid, Prototypes, Synthesis, synthesize_prototypes
+from clip_unlearn import Clip, ConceptGrid, Prototypes, synthesize_prototypes
 from clip_unlearn.core import prototypes as module
 from clip_unlearn.core.cache import prototype_key
 from clip_unlearn.core.errors import InputError
 from clip_unlearn.core.prototypes import text_prototypes
-from clip_unlearn.core.synthesis import pixel_prototypes
+from clip_unlearn.core.synthesis import Synthesis, pixel_prototypes
 from clip_unlearn.core.variants import data_free_images, latent_prototypes
 
 KINDS = ("blend", "pixel", "latent")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from clip_unlearn import ForgetRequest, Setting, fit_edit
+from clip_unlearn import ForgetRequest, fit_edit
 from clip_unlearn.core.concepts import ALL_DOMAINS
 from clip_unlearn.lessons.choosing import operating_panel, similarity_row
+from clip_unlearn.measure.setting import Setting
 from clip_unlearn.measure.strength import RULES, choose, image_curve
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from clip_unlearn import ForgetRequest, Setting, all_requests, fit_edit
+from clip_unlearn import ForgetRequest, all_requests, fit_edit
 from clip_unlearn.audit.figure import found
 from clip_unlearn.audit.verdict import audit
 from clip_unlearn.baselines.comparison import BASELINES, SEES, compare
@@ -19,6 +19,7 @@ from clip_unlearn.lessons.comparison import (
     scorecard,
 )
 from clip_unlearn.lessons.comparison import row as requests_row
+from clip_unlearn.measure.setting import Setting
 
 METHODS = ["oblique", "random-subspace", "null-space"]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from clip_unlearn import Clip, ForgetRequest, Prototypes, Setting, fit_edit, make_task
+from clip_unlearn import Clip, ForgetRequest, Prototypes, fit_edit, make_task
 from clip_unlearn.core import calibrated
 from clip_unlearn.core.errors import InputError
 from clip_unlearn.images.datasets import Features
@@ -27,6 +27,7 @@ from clip_unlearn.lessons.outcomes import (
     variance_parts,
 )
 from clip_unlearn.lessons.scenes import measure
+from clip_unlearn.measure.setting import Setting
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from clip_unlearn import ForgetRequest, Setting, evaluate
+from clip_unlearn import ForgetRequest, evaluate
 from clip_unlearn.core.errors import InputError
 from clip_unlearn.lessons.scenes import default_of, measure, pictures, strength_panel
 from clip_unlearn.measure.evaluate import group_masks, predict
+from clip_unlearn.measure.setting import Setting
 
 
 def test_the_numbers_are_those_of_evaluate(setting: Setting, request_of: ForgetRequest) -> None:

@@ -14,9 +14,10 @@ from matplotlib.text import Text
 from PIL import Image
 from torch.nn.functional import cosine_similarity, normalize
 
-from clip_unlearn import Clip, ConceptGrid, Setting, Synthesis, load_clip, synthesize_prototypes
+from clip_unlearn import Clip, ConceptGrid, load_clip, synthesize_prototypes
 from clip_unlearn.core.concepts import ALL_DOMAINS
 from clip_unlearn.core.errors import InputError, UnknownNameError
+from clip_unlearn.core.synthesis import Synthesis
 from clip_unlearn.images.datasets import Features
 from clip_unlearn.lessons.spaces import (
     REAL,
@@ -35,6 +36,7 @@ from clip_unlearn.lessons.spaces import (
     unseen,
 )
 from clip_unlearn.lessons.widgets import png
+from clip_unlearn.measure.setting import Setting
 
 
 @pytest.fixture

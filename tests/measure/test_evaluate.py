@@ -25,7 +25,6 @@ from clip_unlearn import (
     fit_edit,
     make_task,
     predict,
-    summary,
 )
 from clip_unlearn.core.concepts import PARAPHRASE_TEMPLATES, TEST_TEMPLATES
 from clip_unlearn.images.datasets import Features
@@ -39,7 +38,7 @@ from clip_unlearn.measure.evaluate import (
     harmonic,
     one_thread,
 )
-from clip_unlearn.measure.survey import markdown
+from clip_unlearn.measure.survey import markdown, summary
 
 GRID = ConceptGrid(["cat", "dog", "house"], ["photo", "sketch"])
 #          photo: cat  cat  dog  house | sketch: cat dog dog house

@@ -13,7 +13,6 @@ from clip_unlearn import (
     Clip,
     ForgetRequest,
     Prototypes,
-    Synthesis,
     accuracy_grid,
     encode,
     evaluate,
@@ -27,6 +26,7 @@ from clip_unlearn import (
     save_edited,
     synthesize_prototypes,
 )
+from clip_unlearn.core.synthesis import Synthesis
 from clip_unlearn.images.datasets import subset
 from clip_unlearn.measure.evaluate import Task
 

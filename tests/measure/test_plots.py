@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from clip_unlearn import Setting
 from clip_unlearn.measure import plots
+from clip_unlearn.measure.setting import Setting
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from clip_unlearn import ForgetRequest, Setting, evaluate, fit_edit
+from clip_unlearn import ForgetRequest, evaluate, fit_edit
 from clip_unlearn.measure.evaluate import classifier, halves
+from clip_unlearn.measure.setting import Setting
 from clip_unlearn.measure.strength import (
     RULES,
     STEPS,
