@@ -114,7 +114,7 @@ def few_shot(task: Task, forget: Tensor, W: Tensor, text: Tensor, k: int, seed: 
 def few_shot_mean(task: Task, forget: Tensor, W: Tensor, k: int, seed: int) -> Tensor:
     """As `few_shot`, but by the nearest mean of k images of every cell, without training."""
     f = task.images.f
-    cell_of = _cells(task)
+    cell_of = task.images.cells(len(task.grid.domains))
 
     def predict(shots: Tensor) -> Tensor:
         anchors = f[shots] @ W
@@ -129,7 +129,7 @@ def _mean_over_draws(
 ) -> Tensor:
     """The three numbers of `few_shot`; `predict` turns the shots (n,) bool into classes (n,)."""
     class_of = task.images.class_of
-    cell_of = _cells(task)
+    cell_of = task.images.cells(len(task.grid.domains))
     cell_size = torch.bincount(cell_of[forget])  # (cells,)
     if cell_size[cell_of[forget]].min() <= k:
         return torch.full((3,), torch.nan)
@@ -203,13 +203,6 @@ def precision_at_k(h: Tensor, text: Tensor, relevant: Tensor) -> float:
     k = int(relevant.sum())
     nearest = scores.topk(k).indices
     return relevant[nearest].float().mean().item()
-
-
-def _cells(task: Task) -> Tensor:
-    """(n,) the cell of each image, as the number class * K + domain."""
-    images = task.images
-    K = len(task.grid.domains)
-    return images.class_of * K + images.domain_of
 
 
 def _rank_within(groups: Tensor, seed: int) -> Tensor:

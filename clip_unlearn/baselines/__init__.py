@@ -1,1 +1,1 @@
-"""Other ways to forget, measured side by side."""
+"""Other ways to forget, measured side by side: closed forms, trained ones, and the comparison."""

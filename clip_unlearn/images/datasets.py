@@ -118,8 +118,8 @@ def bundled_images(unrelated: bool = False) -> ImageSet:
     return open_images(bundled("four_domains") / name)
 
 
-def subset(images: ImageSet, per_cell: int, seed: int | None = None) -> ImageSet:
-    """At most `per_cell` images of each cell: the first, or with a seed a random choice.
+def subset(images: ImageSet, images_per_cell: int, seed: int | None = None) -> ImageSet:
+    """At most `images_per_cell` images of each cell: the first, or with a seed a random choice.
 
     They stay in their order. The choice in a cell depends on nothing but the seed and that cell's
     class, domain and number of images.
@@ -131,11 +131,11 @@ def subset(images: ImageSet, per_cell: int, seed: int | None = None) -> ImageSet
 
     chosen: list[int] = []
     for cell, members in members_of.items():
-        if seed is not None and len(members) > per_cell:
+        if seed is not None and len(members) > images_per_cell:
             c, k = divmod(cell, K)
             rng = random.Random(f"{seed} {images.classes[c]} {images.domains[k]}")
-            members = rng.sample(members, per_cell)
-        chosen += members[:per_cell]
+            members = rng.sample(members, images_per_cell)
+        chosen += members[:images_per_cell]
     index = torch.tensor(sorted(chosen), dtype=torch.int64)
     return images.only(index)
 

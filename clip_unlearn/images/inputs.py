@@ -15,7 +15,7 @@ from .prompts import Prompts, read_grid, read_prompts
 
 def open_inputs(
     source: str | Sequence[str],
-    per_cell: int = 0,
+    images_per_cell: int = 0,
     limit_seed: int | None = None,
     layout: str = "",
     split: str = "",
@@ -24,7 +24,7 @@ def open_inputs(
 ) -> tuple[ImageSet, ConceptGrid]:
     """The images of a folder (or "bundled", or several "domain=folder") and their concept grid.
 
-    At most `per_cell` images of each cell if given: the first, or a choice by `limit_seed`.
+    At most `images_per_cell` images of each cell if given: the first, or a choice by `limit_seed`.
     `prompts` is a prompts file or the name of open_clip's templates; see `datasets.open_images` for
     the rest.
     """
@@ -33,8 +33,8 @@ def open_inputs(
         images = bundled_images()
     else:
         images = open_images(source, layout, split, class_names)
-    if per_cell:
-        images = subset(images, per_cell, limit_seed)
+    if images_per_cell:
+        images = subset(images, images_per_cell, limit_seed)
 
     own_prompts = _prompts(prompts)
     if source == "bundled" and not own_prompts.synonyms:

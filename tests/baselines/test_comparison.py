@@ -613,7 +613,7 @@ def test_no_baseline_needs_many_classes_or_domains_to_stay(
 
 def per_cell(task: Task) -> Tensor:
     """(C * K,) number of images of each cell."""
-    cell_of = task.images.class_of * K + task.images.domain_of
+    cell_of = task.images.cells(K)
     return torch.bincount(cell_of, minlength=C * K)
 
 
