@@ -20,7 +20,7 @@ def random_subspace(p: Prototypes, mask: Tensor, seed: int = 0) -> Factors:
     """The control: project out a random subspace of the rank that `nullspace.null_space` has."""
     _, directions = nullspace.null_space(p.of_tower("visual"), mask)
     rank = len(directions)
-    return nullspace.random_subspace(p.W, rank, seed)
+    return variants.random_subspace(p.W, rank, seed)
 
 
 def ccup_ridge(p: Prototypes, mask: Tensor, lam: float = 100.0, mu: float = 10.0) -> Factors:

@@ -4,13 +4,23 @@ Read it in this order:
 
     concepts     what can be forgotten: classes, domains, prompts, requests
     synthesis    pictures that are optimised until they agree with a text
-    prototypes   texts and pictures of every cell, all that an edit is fitted on
-    nullspace    the paper's edit: project them out
-    calibrated   the default edit: a detector, and a direction that moves one class
+    prototypes   texts and pictures of every cell: all that an edit is fitted on
+    nullspace    the paper's edit projects them out
+    calibrated   the default edits: a detector, and a direction that moves one class
     edit         the table of methods, `fit_edit`, and an edit that is applied and taken back
 
-Look up what you need in variants (other prototypes, other edits), cache and errors. Nothing here
-opens an image file, and nothing here knows the rest of the package.
+Look up what you need in variants (the prototypes in closed form that are blended with pictures;
+other edits; the text side), cache and errors. Nothing here opens an image file, and nothing here
+knows the rest of the package.
+
+Letters, and what they mean everywhere:
+
+    C, K, m    classes, domains, prototypes of a cell (one class in one domain)
+    f, D       features of an image before the final projection, and their number
+    W          (D, d) that projection, also called the head
+    h, d       embedding h = f W, compared with texts by its cosine, and its size
+    A, B       factors (D, r), (r, d) of the edit: W becomes W + strength * A B
+    l, r       detector and removed direction of an edit: h becomes h + (l . h) r
 """
 
 from __future__ import annotations
@@ -23,13 +33,16 @@ from torch import Tensor
 
 
 class HeadLike(Protocol):
-    """The final projection of a tower, h = f W; a bias is one more row, met by a feature of 1."""
+    """The final projection of a tower, h = f W.
+
+    A bias is an extra row of W, multiplied by an extra feature that is always 1.
+    """
 
     weight: Tensor  # W (D, d), a copy
-    constant: bool  # whether the last feature is that 1
+    has_bias: bool
 
     def write(self, weight: Tensor) -> None: ...
-    def tensors(self) -> list[Tensor]: ...
+    def tensors(self) -> list[Tensor]: ...  # the parameters that `write` changes
 
 
 class ClipLike(Protocol):
@@ -40,7 +53,18 @@ class ClipLike(Protocol):
     normalization: tuple[list[float], list[float]]  # mean and deviation of each colour
     heads: Mapping[str, HeadLike]  # "visual" and "text"
 
-    def normalized(self, pixels: Tensor) -> Tensor: ...
-    def image_features(self, pixels: Tensor) -> Tensor: ...
-    def text_features(self, prompts: Sequence[str]) -> Tensor: ...
-    def fingerprint(self) -> str: ...
+    def normalized(self, pixels: Tensor) -> Tensor:
+        """Pixels (n, 3, s, s) in [0, 1] as the image tower takes them."""
+        ...
+
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """f (n, D) of normalised pixels, before the projection."""
+        ...
+
+    def text_features(self, prompts: Sequence[str]) -> Tensor:
+        """(n, D_text) of prompts, before the projection of the text tower."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A hash of the architecture and every weight."""
+        ...

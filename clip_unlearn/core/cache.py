@@ -21,7 +21,7 @@ from .concepts import ConceptGrid
 from .synthesis import Synthesis
 
 PACKAGE = Path(__file__).resolve().parents[1]
-_RECIPE = 2  # raise when synthesis changes: older cache entries then no longer match
+_RECIPE = 2  # increase it when synthesis changes: older cache entries then no longer match
 
 
 def bundled(name: str) -> Path:
@@ -46,7 +46,7 @@ def cache_dir() -> Path:
 def save_tensors(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a safetensors file that others may read: safetensors itself keeps it to its owner."""
+    """Write a safetensors file with the usual permissions; its own are for the owner alone."""
     path.touch()
     usual_permissions = path.stat().st_mode
     save_file(dict(tensors), path, dict(metadata) if metadata else None)
@@ -83,6 +83,17 @@ def read_kept(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
     except (OSError, SafetensorError) as error:
         warnings.warn(f"{path} cannot be read and is made again: {error}", stacklevel=2)
         return None
+
+
+def kept_pictures(entry: str) -> dict[str, Tensor | float] | None:
+    """visual, reached and seconds of an entry of prototypes; None if nobody has made it yet."""
+    for folder in (bundled("prototypes"), cache_dir() / "prototypes"):
+        kept = read_kept(folder / entry)
+        if kept is not None:
+            tensors, metadata = kept
+            fields = {name: tensors[name].float() for name in ("visual", "reached")}
+            return {**fields, "seconds": float(metadata.get("seconds", 0))}
+    return None
 
 
 def prototype_key(

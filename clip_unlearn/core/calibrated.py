@@ -1,12 +1,19 @@
-"""The default edit: a detector that reads 1 on what is forgotten and 0 on what is retained.
+"""The default edit: `calibrated` for classes and cells, `redirect` for whole domains.
 
-Text embeddings say in which direction a detector looks. The constant part of image embeddings,
-which no difference of texts shares (a part of the modality gap), is its bias. Synthesised pictures
-say how far images lie along it. What is removed is another direction, one that moves a single
-class. All of it is closed form, for every class at once. Shapes as in `TowerPrototypes`.
+An edit is linear: it adds (l . h) r to the embedding h of an image. The detector l reads how much
+of r the image gets. In `null_space` both are one direction, so whatever is detected is lost. Here
+they differ, and the detector should read 1 on what is forgotten and 0 on what is retained:
 
-What it does not do: the edit of a cell moves all images of its domain alike, so their order in a
-search stays as it was. Source: this package; the frame is the edit of arXiv 2512.14113.
+1. It looks along u, the texts of what is forgotten minus the texts of what is retained.
+2. Its zero needs a bias, which a linear map does not have. But all image embeddings have nearly
+   the same component along one direction, which no difference of texts shares (a part of the
+   modality gap). That constant takes the place of the 1 that a bias would meet.
+3. Images lie along u as texts do, but nearer to each other, by a factor that pictures show.
+4. What r takes away is the lead of a class over the others, as far as pictures reach it.
+
+Readings are for unit embeddings. A longer h loses more in proportion, which changes no answer. An
+edit of a cell moves all images of its domain alike, so in a search by a text they keep their order.
+Shapes as in `TowerPrototypes`. Source: this package; the frame is the edit of arXiv 2512.14113.
 """
 
 from __future__ import annotations
@@ -19,8 +26,7 @@ from torch.nn.functional import normalize
 
 from .nullspace import Factors, TowerPrototypes
 
-# Relative to the mean variance: small enough that few classes are taken out exactly. With more
-# classes than dimensions nothing is orthogonal to all of them; the answer is Fisher's discriminant.
+# Relative to the mean variance: so small that a few directions are taken out almost exactly.
 RIDGE = 1e-3
 # Pictures that show less of a domain than this share of its texts cannot say where images lie.
 LEAST_SCALE = 0.1
@@ -35,18 +41,18 @@ def centred(x: Tensor) -> Tensor:
 
 
 def without(rows: Tensor, x: Tensor, ridge: float = RIDGE) -> Tensor:
-    """x (m, d) without the directions of rows (n, d).
+    """x (m, d) without its part along the rows (n, d); ridge 0 is the orthogonal projection.
 
-    lam (S + lam I)^-1 x with S = rows^T rows and lam = ridge * tr S / d. In double precision, with
-    as many unknowns as rows when those are fewer than d (push-through identity).
+    lam (S + lam I)^-1 x with S = rows^T rows and lam = ridge * tr S / d, in double precision.
     """
     X, y = rows.double(), x.double()
     n, d = X.shape
-    lam = ridge * X.square().sum().clamp_min(1e-12) / d
-    if n < d:
+    trace = X.square().sum().clamp_min(1e-12)
+    lam = ridge * trace / d
+    if n < d:  # n unknowns instead of d (push-through identity)
         gram = X @ X.T + lam * torch.eye(n, dtype=X.dtype)
-        along_rows = torch.linalg.solve(gram, X @ y.T)  # (n, m)
-        rest = y - along_rows.T @ X
+        coefficients = torch.linalg.solve(gram, X @ y.T)  # (n, m)
+        rest = y - coefficients.T @ X
     else:
         scatter = X.T @ X + lam * torch.eye(d, dtype=X.dtype)
         rest = lam * torch.linalg.solve(scatter, y.T).T
@@ -65,9 +71,9 @@ def class_leads(class_text: Tensor) -> Tensor:
 def dual_directions(class_text: Tensor, ridge: float = 1.0) -> Tensor:
     """r (C, d) with r_c . lead_c = 1: moving along r_c changes the score of class c, others hardly.
 
-    (T + lam I)^-1 lead_c, with T the scatter of all class texts; class c's own share of T only
-    scales the result. A smaller ridge is more exact, but the way is longer, and classes outside the
-    grid get lost on it.
+    (T + lam I)^-1 lead_c up to a factor, with T the scatter of all class texts. With a smaller
+    ridge the other classes move less; but r becomes longer, and moving along it disturbs classes
+    outside the grid.
     """
     lead = class_leads(class_text)
     r = without(centred(class_text), lead, ridge)
@@ -88,35 +94,38 @@ class Calibration:
     """What turns a direction into a detector of images."""
 
     constant: Tensor  # (d,) unit direction that no difference of classes or domains shares
-    level: Tensor  # how far along it images lie
-    scale: Tensor  # length of a difference of domains in images, as a share of the same in texts
+    level: Tensor  # () the component of images along it
+    scale: Tensor  # () length of a difference of domains in images, as a share of that in texts
     classes: Tensor  # (C, d) the directions in which the texts of classes differ
 
     def detector(self, u: Tensor, on: Tensor, off: Tensor) -> Tensor:
-        """l (n, d) along u (n, d) that reads 1 where u . h = on (n,), and 0 where u . h = off."""
+        """l (n, d) along u (n, d): reads 1 if u . h = on (n,) and 0 if u . h = off (n,).
+
+        That is for an image embedding h with constant . h = level.
+        """
         per_level = self.level / (self.level**2 + 1e-4)  # 1 / level, but 0 without a constant
         bias = (off * per_level)[:, None] * self.constant
         return (u - bias) / (on - off)[:, None]
 
 
-def calibrate(text: Tensor, visual: Tensor, reached: Tensor) -> Calibration:
+def calibrate(text: Tensor, prototypes: Tensor, pictures: Tensor) -> Calibration:
     """The calibration from texts and mean embeddings of prototypes and pictures; all (C, K, d).
 
-    Pictures alone fall short of what real images show of a domain, and latent prototypes overshoot:
-    their mean is taken.
+    Pictures show less of a domain than real images do, and prototypes (blended with those in closed
+    form) show more, so the scale is that of their mean.
     """
-    classes = centred(text.mean(1))
-    domains = centred(text.mean(0))
-    mean_image = reached.mean((0, 1))[None]
-    unshared = without(torch.cat([classes, domains]), mean_image)[0]
+    classes = centred(text.mean(1))  # (C, d)
+    domains = centred(text.mean(0))  # (K, d)
+    mean_picture = pictures.mean((0, 1))[None]  # (1, d)
+    unshared = without(torch.cat([classes, domains]), mean_picture)[0]
     constant = normalize(unshared, dim=0)
-    level = (reached @ constant).mean()
-    scale = _scale(text, (visual + reached) / 2, classes)
+    level = (pictures @ constant).mean()
+    scale = _scale(text, (prototypes + pictures) / 2, classes)
     return Calibration(constant, level, scale, classes)
 
 
 def _scale(text: Tensor, image: Tensor, classes: Tensor) -> Tensor:
-    """Mean length of a difference of domains in image, over that in text, without the classes."""
+    """Mean length of a difference of domains in image (C, K, d) over that in text."""
     if text.shape[1] < 2:
         return torch.ones(())
     each_domain = torch.eye(text.shape[1], dtype=torch.bool)
@@ -141,19 +150,18 @@ def _contrasts(x: Tensor, gone: Tensor) -> Tensor:
 
 
 def cell_detectors(calibration: Calibration, text: Tensor, mask: Tensor) -> Tensor:
-    """l (n, d), one for each class that is forgotten in some domains: those against the others.
+    """l (n, d), one for each class that is forgotten in some domains and retained in others.
 
-    The direction is the difference of the class's own texts, without what tells classes apart: so
-    the images of other classes in the retained domains read 0 as well. Those in the forgotten
-    domains read 1, which seldom costs them their own answer.
+    The direction is a difference of the class's own texts, without what tells classes apart. So an
+    image of another class reads 0 in a retained domain as well. In a forgotten domain it reads 1,
+    which seldom costs it its own answer.
     """
     chosen = mask.any(1)
     forgotten = mask[chosen].to(text.dtype)[..., None]  # (n, K, 1)
-    retained = 1 - forgotten
-    forgotten = forgotten / forgotten.sum(1, keepdim=True)
-    retained = retained / retained.sum(1, keepdim=True)
-    on = (forgotten * text[chosen]).sum(1)  # (n, d) mean text of the forgotten domains
-    off = (retained * text[chosen]).sum(1)
+    weights_on = forgotten / forgotten.sum(1, keepdim=True)
+    weights_off = (1 - forgotten) / (1 - forgotten).sum(1, keepdim=True)
+    on = (weights_on * text[chosen]).sum(1)  # (n, d) mean text of the forgotten domains
+    off = (weights_off * text[chosen]).sum(1)  # (n, d) and of the retained ones
 
     u = normalize(without(calibration.classes, on - off), dim=-1)
     on_along_u = calibration.scale * (on * u).sum(-1)  # (n,)
@@ -172,8 +180,9 @@ def class_detectors(
     u = normalize(text_leads[chosen], dim=-1)
     images = expected.mean(1)  # (C, d)
     on = (images[chosen] * u).sum(-1)
-    lead_of_on = (class_leads(images)[chosen] * u).sum(-1)
-    return calibration.detector(u, on, on - lead_of_on)
+    lead = (class_leads(images)[chosen] * u).sum(-1)
+    mean_of_others = on - lead
+    return calibration.detector(u, on, mean_of_others)
 
 
 # ---- edits
@@ -183,12 +192,12 @@ def calibrated(p: TowerPrototypes, mask: Tensor, beta: float = 1.1) -> Factors:
     """Delta = -beta W sum_c amount_c l_c r_c^T; rank = number of forgotten classes.
 
     l_c is the calibrated detector of the class, r_c its dual direction. The amount is the largest
-    lead that synthesised pictures of the class reach, so at beta = 1 a picture of a forgotten cell
-    falls back to the mean of the other classes. Raises ValueError if a class is forgotten in every
-    domain and another only in some.
+    lead that pictures of the class have in any domain, so at beta = 1 a picture of a forgotten cell
+    falls back at least to the mean of the other classes. Raises ValueError if a class is forgotten
+    in every domain and another only in some.
     """
-    visual, reached = _embeddings(p)
-    calibration = calibrate(p.text, visual, reached)
+    prototypes, pictures = _embeddings(p)
+    calibration = calibrate(p.text, prototypes, pictures)
     chosen = mask.any(1)
     everywhere = mask[chosen].all(1)
     if everywhere.any() and not everywhere.all():
@@ -196,54 +205,53 @@ def calibrated(p: TowerPrototypes, mask: Tensor, beta: float = 1.1) -> Factors:
             "classes that go everywhere and classes that go in some domains: fit two edits."
         )
     if everywhere.all():
-        expected = (visual + reached) / 2
+        expected = (prototypes + pictures) / 2
         l = class_detectors(calibration, p.text, expected, chosen)  # noqa: E741
     else:
         l = cell_detectors(calibration, p.text, mask)  # noqa: E741
 
-    # If its pictures never lead, the CLIP does not know the class: nothing to take, nothing to add.
-    leads = torch.einsum("ckd,cd->ck", reached, class_leads(p.class_text))
-    amount = leads.amax(1)[chosen].clamp_min(0)  # (n,)
+    # If its pictures never lead, the CLIP does not know the class; a negative amount would add it.
+    lead_of_cell = torch.einsum("ckd,cd->ck", pictures, class_leads(p.class_text))
+    amount = lead_of_cell.amax(1)[chosen].clamp_min(0)  # (n,)
     r = dual_directions(p.class_text)[chosen]
     return -beta * (p.W @ l.T) * amount, r
 
 
 def redirect(p: TowerPrototypes, mask: Tensor, beta: float = 1.1) -> Factors:
-    """Whole domains: every image of them is pulled to one answer; Delta = beta gain W l r_n^T.
+    """Whole domains: all their images get one answer, a class a; Delta = beta gain W l r_a^T.
 
-    l is the calibrated detector of the forgotten domains against the retained ones, over all
-    classes. n is the class that lies farthest from the others, so that few retained images are near
-    its border. The gain is the largest lead over n that synthesised pictures reach. "Forget this
-    class here", for every class, is an AND of class and domain, which no linear map can express
-    from additive prototypes; "this domain answers n" is linear. Raises ValueError unless whole
-    domains are forgotten and one is retained.
+    To forget each class in its turn would be an AND of class and domain. Embeddings are nearly a
+    class part plus a domain part, and no linear map can express an AND of these. "Everything in
+    this domain is an a" is linear. l is the calibrated detector of the forgotten domains, over all
+    classes; a is the class that lies farthest from the others, so that few retained images are near
+    its border; the gain is the largest lead that any picture has over a. Raises ValueError unless
+    whole domains are forgotten and one is retained.
     """
     gone, stays = mask.all(0), ~mask.any(0)
     if not gone.any() or not (gone | stays).all() or not stays.any():
         raise ValueError("redirect forgets whole domains, and at least one domain must stay.")
-    visual, reached = _embeddings(p)
-    calibration = calibrate(p.text, visual, reached)
+    prototypes, pictures = _embeddings(p)
+    calibration = calibrate(p.text, prototypes, pictures)
 
-    contrast = _contrasts(p.text, gone[None]).mean(0)
-    u = normalize(contrast, dim=-1)  # (1, d)
-    on = p.text[:, gone].mean((0, 1)) @ u.T
-    off = p.text[:, stays].mean((0, 1)) @ u.T
-    scale = calibration.scale
-    l = calibration.detector(u, scale * on, scale * off)[0]  # noqa: E741
+    contrast = _contrasts(p.text, gone[None]).mean(0)  # (1, d); the classes cancel in the mean
+    u = normalize(contrast, dim=-1)
+    on = calibration.scale * (p.text[:, gone].mean((0, 1)) @ u.T)  # (1,)
+    off = calibration.scale * (p.text[:, stays].mean((0, 1)) @ u.T)
+    l = calibration.detector(u, on, off)[0]  # noqa: E741
 
     similarity = p.class_text @ p.class_text.T  # (C, C)
-    n = int(similarity.sum(1).argmin())
-    scores = reached @ p.class_text.T  # (C, K, C)
+    answer = int(similarity.sum(1).argmin())
+    scores = pictures @ p.class_text.T  # (C, K, C)
     own = scores.diagonal(dim1=0, dim2=2).T  # (C, K)
-    gain = (own - scores[..., n]).amax()
+    gain = (own - scores[..., answer]).amax()
     # The exact dual direction: these images go a long way along it, and must not get mixed up.
-    r = dual_directions(p.class_text, RIDGE)[n]
+    r = dual_directions(p.class_text, RIDGE)[answer]
     return beta * gain * (p.W @ l)[:, None], r[None]
 
 
 def _embeddings(p: TowerPrototypes) -> tuple[Tensor, Tensor]:
-    """Mean embeddings (C, K, d) of prototypes, and of pictures, or of prototypes once more."""
-    visual = mean_embeddings(p.W, p.features)
+    """Mean embeddings (C, K, d) of prototypes and pictures; without pictures, the first twice."""
+    prototypes = mean_embeddings(p.W, p.features)
     if p.reached is None:
-        return visual, visual
-    return visual, p.reached
+        return prototypes, prototypes
+    return prototypes, p.reached

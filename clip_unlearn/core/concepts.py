@@ -13,19 +13,19 @@ import torch
 from .errors import InputError, unknown_name
 
 PARADIGMS = ("global", "domain-specific", "whole-domain")
-ALL_DOMAINS = "all domains"  # what a request without domains says
+ALL_DOMAINS = "all domains"  # how a request without domains is printed
 
-# Prompts that build prototypes; every class and every word for a domain fills them.
+# Templates of the prompts that build prototypes: of a cell, and of a class in whatever domain.
 CELL_TEMPLATES = ("a {domain} of a {class}", "a {domain} of the {class}", "a {class} in a {domain}")
 CLASS_TEMPLATES = ("a {class}", "the {class}", "an image of a {class}", "this is a {class}")
-# Prompts that classify: the customary ones of CLIP, which do not name a domain.
+# Templates of the prompts that classify: the customary ones of CLIP.
 TEST_TEMPLATES = ("a photo of a {class}", "a {class}")
-# Prompts that build nothing: what a user might say instead.
+# Templates that build nothing: what a user might say instead.
 PARAPHRASE_TEMPLATES = (
     "there is a {class} here", "one {class}", "look at the {class}", "I can see a {class}"
 )  # fmt: skip
 
-# Several words for one domain, so that it does not hang on one token. Others use their own name.
+# Several words for one domain, so that it does not depend on one token. Others use their own name.
 DOMAIN_WORDS: Mapping[str, tuple[str, ...]] = {
     "photo": ("photo", "photograph", "snapshot"),
     "painting": ("painting", "oil painting", "artwork"),
@@ -46,7 +46,7 @@ DOMAIN_WORDS: Mapping[str, tuple[str, ...]] = {
 def words(name: str) -> str:
     """The words of a folder name: "art_painting" -> "art painting".
 
-    Letters are composed (NFC), since macOS writes folder names with accents apart.
+    Letters are composed (NFC), since macOS keeps the accents of folder names apart.
     """
     composed = unicodedata.normalize("NFC", name)
     return " ".join(composed.replace("_", " ").replace("-", " ").split())

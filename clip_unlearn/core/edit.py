@@ -1,4 +1,4 @@
-"""From a request and prototypes to an edit; and the edit: frozen, applied, taken back exactly."""
+"""Fit an edit for a request; apply it to a CLIP, and take it back exactly."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from .variants import calibrated_prompts, oblique, oblique_prompts, refined, ret
 
 TOWERS = ("visual", "text", "both")
 
-# ---- what a method is
-
 
 @dataclass(frozen=True)
 class Method:
@@ -29,7 +27,7 @@ class Method:
     fit: Callable[..., Factors]
     about: str  # one sentence
     sees_pictures: bool = True  # synthesised ones, beside texts
-    needs_every_cell: bool = True  # or the forgotten ones alone
+    needs_every_cell: bool = True  # False: the prototypes of the forgotten cells are enough
     paradigms: tuple[str, ...] = PARADIGMS  # that it can forget
     default_for: tuple[str, ...] = ()  # paradigms in which it measures best
     settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by paradigm
@@ -40,9 +38,11 @@ class Method:
 
 
 _CELLS = {"rho": 0.8, "rho2": 0.3, "beta": 1.2, "omega": 0.5, "dual": 0.4}
-# Two full edits, one a tower, go past zero: the two reversed class directions meet again. So the
-# text side is edited lightly if both are.
+# With two full edits the class part is negative in images and in prompts, and their product would
+# be positive again. So if both towers are edited, the text side is edited lightly.
 _LIGHT = {"beta": 0.2}
+
+# To add a method: write its function, as those in `variants` are written, and a row here.
 
 METHODS: dict[str, Method] = {
     "null-space": Method(
@@ -123,13 +123,12 @@ def check_fit(request: ForgetRequest, method: str | None = None, towers: str = "
         return
     if method not in METHODS:
         raise InputError(f'unknown method "{method}": {", ".join(METHODS)}.')
-    if request.paradigm not in METHODS[method].paradigms:
+    paradigms = METHODS[method].paradigms
+    if request.paradigm not in paradigms:
+        kinds = " and ".join(paradigms)
         raise InputError(
-            f'method "{method}" forgets whole domains; this request is {request.paradigm}.'
+            f'method "{method}" is for {kinds} requests; this request is {request.paradigm}.'
         )
-
-
-# ---- fitting
 
 
 def fit_edit(
@@ -141,17 +140,18 @@ def fit_edit(
 ) -> ProjectionEdit:
     """Fit the edit that forgets `request`, from prototypes alone: no image of a data set is used.
 
-    `method` None takes the best for the paradigm: the one that `clip-unlearn survey`, over every
-    request, measures best (tests/benchmarks/README.md has its table).
-    `settings` override the hyper-parameters of the method; `towers` says which projections change.
+    `method` None takes the one with the best survey of all requests of the paradigm (see
+    tests/benchmarks/README.md). `settings` override the hyper-parameters of the method; `towers`
+    says which projections change: "visual", "text" or "both".
     Raises InputError for an unknown method or towers, UnknownNameError for names outside the grid.
     """
     request = request.on(prototypes.grid)
     method = method or DEFAULT_METHOD[request.paradigm]
     check_fit(request, method, towers)
 
+    edited = ("visual", "text") if towers == "both" else (towers,)
     factors = {}
-    for tower in ("visual", "text") if towers == "both" else (towers,):
+    for tower in edited:
         A, B = _fit_tower(prototypes, request, method, tower, towers, settings)
         if not (A.isfinite().all() and B.isfinite().all()):
             raise InputError(
@@ -189,9 +189,6 @@ def _fit_tower(
     return fit(prototypes.of_tower(tower), request.mask(prototypes.grid), **chosen)
 
 
-# ---- the edit
-
-
 class _Applicable:
     """What an edit and a sequence of edits share: they are applied, and taken back bit for bit."""
 
@@ -209,19 +206,22 @@ class _Applicable:
     def applied(self, clip: ClipLike, strength: float = 1.0) -> Iterator[ClipLike]:
         """The CLIP with the edit in place; on exit its weights are what they were, bit for bit.
 
-        That holds whatever happens inside. Inside another edit of the same base, it is added.
+        That holds whatever happens inside. Nested blocks of one base add up.
         """
         heads = {tower: clip.heads[tower] for tower in self.edited}
-        edited = {tower: self.weight(heads[tower].weight, strength, tower) for tower in heads}
-        before = [(t, t.detach().clone()) for head in heads.values() for t in head.tensors()]
+        weights = {
+            tower: self.weight(head.weight, strength, tower) for tower, head in heads.items()
+        }
+        tensors = [tensor for head in heads.values() for tensor in head.tensors()]
+        before = [tensor.detach().clone() for tensor in tensors]
         try:
             if strength > 0:
                 for tower, head in heads.items():
-                    head.write(edited[tower])
+                    head.write(weights[tower])
             yield clip
         finally:
             with no_grad():
-                for tensor, original in before:
+                for tensor, original in zip(tensors, before, strict=True):
                     tensor.copy_(original)
 
 
@@ -263,7 +263,7 @@ class ProjectionEdit(_Applicable):
 
 @dataclass(frozen=True)
 class EditSequence(_Applicable):
-    """Edits of one base, each at a strength of its own: W -> W + a1 A1 B1 -> + a2 A2 B2 -> ..."""
+    """Edits of one base, each at a strength of its own: W + a1 A1 B1 + a2 A2 B2 + ..."""
 
     steps: tuple[tuple[ProjectionEdit, float], ...]
 
@@ -298,7 +298,7 @@ def compose(
     strengths = [1.0] * len(edits) if strengths is None else strengths
     if not edits or len(strengths) != len(edits):
         counts = f"{len(edits)} edits with {len(strengths)} strengths"
-        raise InputError(f"{counts}: at least one edit, each with its own.")
+        raise InputError(f"{counts}: at least one edit, each with its own strength.")
     bases = {edit.base for edit in edits if edit.base}
     if len(bases) > 1:
         listed = ", ".join(sorted(bases))

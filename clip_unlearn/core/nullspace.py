@@ -1,8 +1,10 @@
-"""The paper's edit: project what is to be forgotten out of the final projection.
+"""The paper's edit, as we reconstruct it: project what is to be forgotten out of W.
 
-Everything here is torch on plain tensors; no model, no image, no file. An edit is a low-rank
-Delta = A B, kept as its factors A (D, r) and B (r, d); the edited projection is W + strength * A B.
-Source: arXiv 2512.14113 and 2512.14137, reconstructed from the public abstract and summaries.
+An edit is a low-rank Delta = A B, kept as its factors A (D, r) and B (r, d); the edited projection
+is W + strength * A B. After this one no embedding f (W + A B) has a component in the span U of the
+forgotten prototypes: they lie in the null space of what follows. Everything here is torch on plain
+tensors; no model, no image, no file. Source: arXiv 2512.14113 and 2512.14137, of which we know the
+public abstract and summaries.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ class TowerPrototypes(NamedTuple):
     text: Tensor  # (C, K, d) unit text prototype of each cell
     class_text: Tensor  # (C, d) unit text embedding of each class, whatever the domain
     features: Tensor  # (C, K, m, D) prototypes before the projection
-    reached: Tensor | None = None  # (C, K, d) mean embedding of a cell's synthesised pictures
+    reached: Tensor | None = None  # (C, K, d) mean of the unit embeddings of a cell's pictures
 
 
 def orthonormal_basis(vectors: Tensor, rtol: float = 1e-3) -> Tensor:
@@ -52,13 +54,5 @@ def null_space(p: TowerPrototypes, mask: Tensor, use: str = "both", rtol: float 
     if use != "text":
         pictures = p.features[mask].flatten(0, 1)  # (cells * m, D)
         spanning.append(normalize(pictures @ p.W, dim=-1))
-    U = orthonormal_basis(torch.cat(spanning), rtol)
+    U = orthonormal_basis(torch.cat(spanning), rtol)  # (d, r)
     return -p.W @ U, U.T
-
-
-def random_subspace(W: Tensor, rank: int, seed: int = 0) -> Factors:
-    """The control: project out a random subspace of the same rank, Delta = -W Q Q^T."""
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(W.shape[1], rank, generator=generator)
-    Q = torch.linalg.qr(noise).Q
-    return -W @ Q, Q.T

@@ -7,14 +7,14 @@ starts at once.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from . import ClipLike
-from .cache import bundled, cache_dir, keep, prototype_key, read_kept
+from .cache import cache_dir, keep, kept_pictures, prototype_key
 from .concepts import ConceptGrid
 from .errors import InputError
 from .nullspace import TowerPrototypes
@@ -30,14 +30,14 @@ class Prototypes:
 
     grid: ConceptGrid
     visual: Tensor  # (C, K, m, D) features f of the synthesised prototypes
-    reached: Tensor  # (C, K, d) mean unit embedding of the pictures: how near a text they come
-    text_features: Tensor  # (C, K, D_text) of the prompts that name a domain
-    class_features: Tensor  # (C, D_text) of the prompts that do not
+    reached: Tensor  # (C, K, d) mean of the unit embeddings of the pictures, where they end up
+    text_features: Tensor  # (C, K, D_text) mean of the prompts that name class and domain
+    class_features: Tensor  # (C, D_text) mean of the prompts that name the class alone
     W: Tensor  # (D, d) final projection of the image tower
     W_text: Tensor  # (D_text, d) final projection of the text tower
     seed: int = 0
     kind: str = "blend"
-    seconds: float = 0.0  # of the synthesis, also if it was read from the cache
+    seconds: float = 0.0  # that the synthesis took when it was made
     base: str = ""  # fingerprint of the CLIP
 
     @property
@@ -105,65 +105,66 @@ def synthesize_prototypes(
     if per_cell < 1:
         raise InputError(f"per_cell is {per_cell}; at least 1 prototype a cell is needed.")
 
-    # All but the pictures takes seconds and is made anew.
-    cells, classes = text_prototypes(clip, grid)
+    # Text prototypes are cheap, so only what is synthesised from them is cached.
+    text_features, class_features = text_prototypes(clip, grid)
     W = clip.heads["visual"].weight
     W_text = clip.heads["text"].weight
-    none_yet = W[:0]
-    prototypes = Prototypes(
-        grid, none_yet, none_yet, cells, classes, W, W_text, seed, kind, base=clip.fingerprint()
-    )
+    targets = normalize(text_features @ W_text, dim=-1).flatten(0, 1)  # (C * K, d)
 
     entry = f"{prototype_key(clip, grid, per_cell, seed, kind, how)}.safetensors"
-    kept = _kept_pictures(entry) if cache else None
-    if kept is not None:
-        return replace(prototypes, **kept)
-
-    start = time.perf_counter()
-    targets = prototypes.text.flatten(0, 1)  # (C * K, d)
-    pixel = latent = None
-    if kind != "latent":
-        pixel, _ = pixel_prototypes(clip, targets, per_cell, seed, how, progress)
-    if kind != "pixel":
-        latent = latent_prototypes(clip, targets, per_cell, seed)
-    visual, reached = _blend(pixel, latent, W, clip.heads["visual"].constant)
-    pictures = {
-        "visual": visual.unflatten(0, grid.shape).contiguous(),
-        "reached": reached.unflatten(0, grid.shape),
-    }
-    seconds = time.perf_counter() - start
-    if cache:
-        keep(cache_dir() / "prototypes" / entry, pictures, {"seconds": f"{seconds:.2f}"})
-    return replace(prototypes, **pictures, seconds=seconds)
-
-
-def _kept_pictures(entry: str) -> dict[str, Tensor | float] | None:
-    """The fields of Prototypes that a cache entry holds; None if nobody has made them yet."""
-    for folder in (bundled("prototypes"), cache_dir() / "prototypes"):
-        kept = read_kept(folder / entry)
-        if kept is not None:
-            tensors, metadata = kept
-            fields = {name: tensors[name].float() for name in ("visual", "reached")}
-            return {**fields, "seconds": float(metadata.get("seconds", 0))}
-    return None
+    synthesised = kept_pictures(entry) if cache else None
+    if synthesised is None:
+        start = time.perf_counter()
+        visual, reached = _synthesised(clip, targets, per_cell, seed, kind, how, progress)
+        seconds = time.perf_counter() - start
+        tensors = {
+            "visual": visual.unflatten(0, grid.shape).contiguous(),
+            "reached": reached.unflatten(0, grid.shape),
+        }
+        synthesised = {**tensors, "seconds": seconds}
+        if cache:
+            keep(cache_dir() / "prototypes" / entry, tensors, {"seconds": f"{seconds:.2f}"})
+    return Prototypes(
+        grid=grid,
+        text_features=text_features,
+        class_features=class_features,
+        W=W,
+        W_text=W_text,
+        seed=seed,
+        kind=kind,
+        base=clip.fingerprint(),
+        **synthesised,
+    )
 
 
-def _blend(
-    pixel: Tensor | None, latent: Tensor | None, W: Tensor, constant: bool
+def _synthesised(
+    clip: ClipLike,
+    targets: Tensor,
+    per_cell: int,
+    seed: int,
+    kind: str,
+    how: Synthesis,
+    progress: bool,
 ) -> tuple[Tensor, Tensor]:
-    """visual (n, m, D) and reached (n, d) from features of pictures, of closed form, or of both.
+    """visual (n, m, D) and reached (n, d) for the unit texts targets (n, d)."""
+    parts = []
+    if kind != "latent":
+        of_pictures, _ = pixel_prototypes(clip, targets, per_cell, seed, how, progress)
+        parts.append(of_pictures)
+    if kind != "pixel":
+        parts.append(latent_prototypes(clip, targets, per_cell, seed))
 
-    `constant`: the last feature is the 1 that meets a bias; it stays 1.
-    """
-    kinds = [features for features in (pixel, latent) if features is not None]
-    embeddings = normalize(kinds[0] @ W, dim=-1)  # (n, m, d)
+    # Where pictures end up; closed-form features stand for them if there are none.
+    head = clip.heads["visual"]
+    embeddings = normalize(parts[0] @ head.weight, dim=-1)  # (n, m, d)
     reached = embeddings.mean(1)
 
-    D = len(W) - constant
-    ones = kinds[0][..., D:]
-    kinds = [features[..., :D] for features in kinds]
-    directions = [normalize(features, dim=-1) for features in kinds]
+    # The mean direction, at the mean norm of the closed-form features if there are any.
+    D = len(head.weight) - head.has_bias
+    ones = parts[0][..., D:]  # empty unless there is a bias
+    parts = [features[..., :D] for features in parts]
+    directions = [normalize(features, dim=-1) for features in parts]
     mean_direction = torch.stack(directions).mean(0)
-    usual_norm = kinds[-1].norm(dim=-1).mean()
-    f = usual_norm * normalize(mean_direction, dim=-1)
-    return torch.cat([f, ones], dim=-1), reached
+    usual_norm = parts[-1].norm(dim=-1).mean()
+    visual = usual_norm * normalize(mean_direction, dim=-1)
+    return torch.cat([visual, ones], dim=-1), reached

@@ -1,4 +1,4 @@
-"""Visual prototypes from text: pictures of noise, optimised until a text embedding fits them.
+"""Visual prototypes from text: noise, optimised until its embedding agrees with a text.
 
 No function here takes an image of any data set. Source: arXiv 2512.14113; the recipe follows
 Kravets & Namboodiri, WACV 2025.
@@ -33,7 +33,7 @@ class Synthesis:
 
 
 def batch_size(size: int) -> int:
-    """How many pictures go through the tower at once: as many pixels as 256 of 64 x 64."""
+    """How many pictures go through the tower at once: 256 of 64 x 64, fewer of larger ones."""
     return max(1, int(256 * (64 / size) ** 2))
 
 
@@ -46,7 +46,7 @@ def pixel_prototypes(
     progress: bool = True,
     watch: Watch | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Pictures whose embeddings agree with targets (n, d), `per_cell` seeds for each.
+    """Pictures whose embeddings agree with unit targets (n, d), from m = `per_cell` random starts.
 
     Returns features (n, m, D) and pixels (n, m, 3, s, s) in [0, 1], before CLIP's normalisation.
     `watch(step, pixels)` sees each step of each batch.
@@ -58,11 +58,12 @@ def pixel_prototypes(
     fine = 0.1 * torch.randn(total, 3, size, size, generator=generator)
     goals = targets.repeat_interleave(per_cell, 0)  # (total, d)
 
-    batches = [slice(i, i + batch_size(size)) for i in range(0, total, batch_size(size))]
+    at_once = batch_size(size)
+    batches = [slice(start, start + at_once) for start in range(0, total, at_once)]
     bar = tqdm(total=len(batches) * how.steps, desc="synthesis", disable=not progress)
     features, pixels = [], []
     with torch.random.fork_rng(), bar:
-        torch.manual_seed(seed)  # the random views draw from torch's own generator
+        torch.manual_seed(seed)  # the random views draw from torch's global generator
         for part in batches:
             noise = [x[part].to(clip.device) for x in (coarse, fine)]
             canvas = _Canvas(*noise, how.fine)

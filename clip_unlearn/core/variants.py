@@ -26,9 +26,10 @@ def latent_prototypes(
 ) -> Tensor:
     """Features (n, m, D) solved in closed form: the most ordinary f whose embedding is the target.
 
-    f = mu + S W (W' S W + lam)^-1 (s t - mu W), with mu and S the mean and covariance of features
-    of `pool` pictures of nothing, and s the mean norm of their embeddings. Each of the m prototypes
-    takes mu and S from its own random half of those pictures.
+    f = mu + S W (W^T S W)^-1 (s t - mu W), with mu and S the mean and covariance (plus a ridge) of
+    features of `pool` pictures of nothing, and s the mean norm of their embeddings: of all f with
+    that embedding it is the likeliest under a Gaussian. Each of the m prototypes takes mu and S
+    from its own random half of those pictures. A bias is taken off first.
     """
     pictures = clip.normalized(data_free_images(pool, clip.image_size, seed))
     with torch.no_grad():
@@ -36,7 +37,7 @@ def latent_prototypes(
 
     # A bias is a row of W that meets a feature of 1: it is added afterwards, not solved for.
     head = clip.heads["visual"]
-    D = len(head.weight) - head.constant
+    D = len(head.weight) - head.has_bias
     W = head.weight[:D]
     bias = head.weight[D:].sum(0)
     ones = features[:1, D:].expand(len(targets), -1)
@@ -98,7 +99,7 @@ def _pink_noise(n: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 def _dead_leaves(shapes: Sequence[Sequence[float]], size: int) -> Image.Image:
-    """Discs of random colour that lie over each other."""
+    """Discs of random colour that lie over each other, a usual model of natural images."""
     background = _colour(shapes[0][:3])
     picture = Image.new("RGB", (size, size), background)
     draw = ImageDraw.Draw(picture)
@@ -135,8 +136,8 @@ def _colour(rgb: Sequence[float]) -> tuple[int, ...]:
 def calibrated_prompts(p: TowerPrototypes, mask: Tensor, beta: float = 1.1) -> Factors:
     """`calibrated` on the text side, for classes forgotten everywhere: only their prompts move.
 
-    A prompt of class c moves by -amount r_c, which takes the lead of the class from the pictures
-    `p.reached`.
+    A prompt of class c moves by -amount r_c. That takes away the lead which the class has with the
+    pictures `p.reached`.
     """
     chosen = mask.any(1)
     calibration = calibrate(p.text, p.text, p.text)
@@ -146,7 +147,7 @@ def calibrated_prompts(p: TowerPrototypes, mask: Tensor, beta: float = 1.1) -> F
     pictures = p.reached[chosen]  # (n, K, d)
     leads = class_leads(p.class_text)[chosen]
     lead = torch.einsum("ckd,cd->ck", pictures, leads)
-    lead_per_step = torch.einsum("ckd,cd->ck", pictures, r)
+    lead_per_step = torch.einsum("ckd,cd->ck", pictures, r)  # (n, K)
     steps = lead / lead_per_step.clamp_min(1e-3)
     amount = steps.amax(1).clamp_min(0)
     return -beta * (p.W @ l.T) * amount, r
@@ -181,9 +182,9 @@ def retain_aware(
 
     w = weight * max(len(retain), 1) / len(forget)
     X = torch.cat([w**0.5 * forget, retain])
-    loss_of_forget = -beta * w**0.5 * forget @ p.W @ B  # (|F|, r)
-    loss_of_retain = retain.new_zeros(len(retain), B.shape[1])
-    Y = torch.cat([loss_of_forget, loss_of_retain])
+    target_of_forget = -beta * w**0.5 * forget @ p.W @ B  # (|F|, r)
+    target_of_retain = retain.new_zeros(len(retain), B.shape[1])
+    Y = torch.cat([target_of_forget, target_of_retain])
 
     ridge = lam * X.square().sum() / X.shape[1]
     return ridge_solution(X, Y, ridge), B.T
@@ -210,7 +211,15 @@ def thin(delta: Tensor, rtol: float = 1e-4) -> Factors:
     return u[:, :r] * s[:r], vh[:r]
 
 
-# ---- the oblique null space
+# ---- null spaces with another direction to detect, or with random ones
+
+
+def random_subspace(W: Tensor, rank: int, seed: int = 0) -> Factors:
+    """The control: project out a random subspace of the same rank, Delta = -W Q Q^T."""
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(W.shape[1], rank, generator=generator)
+    Q = torch.linalg.qr(noise).Q
+    return -W @ Q, Q.T
 
 
 def cell_embeddings(W: Tensor, features: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class Head:
             held.copy_(weight)
 
     @property
-    def constant(self) -> bool:
+    def has_bias(self) -> bool:
         """Whether the last feature is the constant 1 that meets a bias."""
         return isinstance(self.held, nn.Linear) and self.held.bias is not None
 
@@ -88,7 +88,7 @@ class Head:
         bias.
         """
         held = self.held
-        has_bias = self.constant
+        has_bias = self.has_bias
 
         def finish(f: Tensor) -> Tensor:
             f = f.float()  # (n, D)

@@ -35,7 +35,7 @@ def place(
         else reversed(head.held.weight.shape)
     )
     path = ".".join(part for part in (prefix, owner, head.name) if part)
-    return f"`{path}` {D} × {d}{' + bias' if head.constant else ''}"
+    return f"`{path}` {D} × {d}{' + bias' if head.has_bias else ''}"
 
 
 def row(name: str) -> tuple[str, str, str]:

@@ -104,7 +104,7 @@ def test_the_head_is_where_the_table_says(named: tuple[str, Clip]) -> None:
     assert head.owner is clip.model.get_submodule(module)
     assert head.name == last
     assert head.weight.shape == (D + bias, clip.config["model_cfg"]["embed_dim"])
-    assert head.constant == bias
+    assert head.has_bias == bias
 
 
 def test_an_edit_is_exact_restored_saved_and_loaded_by_plain_open_clip(
