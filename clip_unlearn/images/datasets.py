@@ -25,6 +25,8 @@ from .encoding import Batch, Opened, batches, default_workers
 from .layouts import DataError, list_files, named_folders, read_layout
 
 Images = TypeVar("Images", bound="_Labelled")
+# Increase it when `open_picture` changes: older cache entries then no longer match.
+_OPENED = 2
 
 
 class _Labelled:
@@ -236,7 +238,7 @@ def features_key(clip: Clip, images: ImageSet) -> str:
     """A name for these features, from everything that decides them."""
     # A function among the transforms prints with its address, which changes with every process.
     preprocess = re.sub(r" at 0x[0-9a-fA-F]+", "", str(clip.preprocess))
-    model = f"{clip.fingerprint()} {preprocess}"
+    model = f"{clip.fingerprint()} {preprocess} opened as {_OPENED}"
     digest = hashlib.sha256(model.encode())
     for path in images.paths:
         name = path.relative_to(images.root)

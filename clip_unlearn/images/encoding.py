@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ..core.errors import first_line
+from .pictures import open_picture
 
 WINDOW = 2048  # the most images that are held as pixels at once, in all processes together
 SMALL = 2000  # below this many images, starting workers costs more than they save
@@ -54,8 +55,7 @@ class Opened(Dataset):
     def __getitem__(self, i: int) -> tuple[int, Tensor | str]:
         path = self.paths[i]
         try:
-            with Image.open(path) as image:
-                return i, self.preprocess(image.convert("RGB"))
+            return i, self.preprocess(open_picture(path))
         except _UNREADABLE as error:
             return i, f"{path.relative_to(self.root).as_posix()}: {first_line(error)}"
 

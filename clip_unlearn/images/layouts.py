@@ -5,18 +5,17 @@ The layout of a set is named by the user, or recognised from the names of its fo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from torchvision.datasets.folder import make_dataset
-
 from ..core.concepts import words
 from ..core.errors import InputError
 from .classnames import WORDNET_ID, class_names
+from .pictures import EXTENSIONS, MACOS, image_files, is_hidden, is_image, warn_of
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp")
 # The sets whose domain folders have known names, in the words that prompts use.
 DOMAINS_OF = {
     "pacs": ("photo", "art painting", "cartoon", "sketch"),
@@ -106,16 +105,21 @@ def list_files(domains: Sequence[DomainFolder], split: str = "") -> list[ImageFi
     """Every image, domain by domain in the order of its folders.
 
     `split` takes only the images in <domain>_<split>.txt beside the domain folders, as DomainNet
-    comes (lines "path label"). Raises DataError: a class folder without images, a list that is
-    missing or wrong.
+    comes (lines "path label"). Files that are no images of the user's are passed over, with one
+    warning for all. Raises DataError: a class folder without images, a list that is missing or
+    wrong.
     """
     files = []
+    passed_over: Counter[str] = Counter()
     for domain in domains:
         # A split that is a folder, as in ImageNet, has been chosen already.
         if split and domain.folder.name != split:
             files += _files_in_list(domain, split)
         else:
-            files += _files_in_folders(domain)
+            files += _files_in_folders(domain, passed_over)
+    beside = {domain.folder.parent / MACOS for domain in domains}
+    passed_over.update(path.name for path in beside if path.is_dir())
+    warn_of(passed_over, domains[0].folder.parent)
     return files
 
 
@@ -249,33 +253,30 @@ def _existing(root: Path) -> Path:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    """The folders in one, without hidden ones such as .ipynb_checkpoints."""
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    """The folders in one, without those that are not the user's own."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not is_hidden(p.name))
 
 
 def _holds_images(folder: Path) -> bool:
-    return any(_is_image(path.name) and path.is_file() for path in folder.iterdir())
-
-
-def _is_image(path: str) -> bool:
-    return path.lower().endswith(EXTENSIONS)
+    return any(is_image(path.name) and path.is_file() for path in folder.iterdir())
 
 
 # ---- from the folder of a domain to its images
 
 
-def _files_in_folders(domain: DomainFolder) -> list[ImageFile]:
-    """All images in the class folders of a domain."""
-    folders = sorted(domain.classes)
-    index_of = {folder: i for i, folder in enumerate(folders)}
-    samples = make_dataset(domain.folder, index_of, is_valid_file=_is_image, allow_empty=True)
-    with_images = {folders[i] for _, i in samples}
-    for folder in folders:
-        if folder not in with_images:
+def _files_in_folders(domain: DomainFolder, passed_over: Counter[str]) -> list[ImageFile]:
+    """All images in the class folders of a domain; what is left out is counted."""
+    hidden = [p.name for p in domain.folder.iterdir() if p.is_dir() and is_hidden(p.name)]
+    passed_over.update(hidden)
+    files = []
+    for folder, class_name in sorted(domain.classes.items()):
+        paths = image_files(domain.folder / folder, passed_over)
+        if not paths:
             raise DataError(
                 f"class folder {domain.folder / folder} holds no images ({', '.join(EXTENSIONS)})."
             )
-    return [ImageFile(Path(path), domain.classes[folders[i]], domain.name) for path, i in samples]
+        files += [ImageFile(path, class_name, domain.name) for path in paths]
+    return files
 
 
 def _files_in_list(domain: DomainFolder, split: str) -> list[ImageFile]:

@@ -24,6 +24,7 @@ from torch import Tensor, linspace
 
 from ..core.concepts import ConceptGrid
 from ..images.datasets import Features
+from ..images.pictures import open_picture
 
 _PALETTE = sns.color_palette("colorblind")
 # The colour of each group of images (`evaluate.group_masks`), in every figure.
@@ -214,8 +215,7 @@ def spread(index: Tensor, width: int) -> list[int]:
 
 def thumbnail(path: Path, side: int = 128) -> Image.Image:
     """The image of a file as an RGB square of `side` pixels, whatever its proportions were."""
-    with Image.open(path) as picture:
-        return picture.convert("RGB").resize((side, side))
+    return open_picture(path).resize((side, side))
 
 
 def examples(

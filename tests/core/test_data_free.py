@@ -107,7 +107,7 @@ def test_synthesis_and_fit_run_where_no_image_can_be_opened(
     for owner, name in (
         (datasets, "open_images"),
         (datasets, "encode"),
-        (layouts, "make_dataset"),
+        (layouts, "image_files"),
         (PIL.Image, "open"),
     ):
         monkeypatch.setattr(owner, name, forbid)
