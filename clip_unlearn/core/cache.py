@@ -89,10 +89,14 @@ def kept_pictures(entry: str) -> dict[str, Tensor | float] | None:
     """visual, reached and seconds of an entry of prototypes; None if nobody has made it yet."""
     for folder in (bundled("prototypes"), cache_dir() / "prototypes"):
         kept = read_kept(folder / entry)
-        if kept is not None:
-            tensors, metadata = kept
+        if kept is None:
+            continue
+        tensors, metadata = kept
+        try:
             fields = {name: tensors[name].float() for name in ("visual", "reached")}
             return {**fields, "seconds": float(metadata.get("seconds", 0))}
+        except (KeyError, ValueError) as error:
+            warnings.warn(f"{folder / entry} is made again, without {error}", stacklevel=2)
     return None
 
 

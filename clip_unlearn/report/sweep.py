@@ -197,14 +197,17 @@ def _row(combination: Combination, out: Path, again: bool, inputs: str) -> dict:
 
 
 def _finished(folder: Path, inputs: str) -> dict | None:
-    """The metrics of a report that lies there, if it is finished and was made of these inputs."""
-    mark = folder / FINISHED
-    metrics = folder / "metrics.json"
-    if not mark.is_file() or not metrics.is_file():
+    """The metrics of a report that lies there, if it is finished and was made of these inputs.
+
+    Files that are missing, cut or overwritten mean that it is not: it is made anew.
+    """
+    try:
+        made_of = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
+        numbers = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        _accuracies(numbers)  # all that the table needs is there
+        return numbers if made_of["inputs"] == inputs else None
+    except (OSError, ValueError, LookupError, TypeError):
         return None
-    if json.loads(mark.read_text(encoding="utf-8")).get("inputs") != inputs:
-        return None
-    return json.loads(metrics.read_text(encoding="utf-8"))
 
 
 def _make(parameters: Mapping, folder: Path, inputs: str) -> dict:
@@ -214,7 +217,7 @@ def _make(parameters: Mapping, folder: Path, inputs: str) -> dict:
     numbers = write_report(ReportConfig(**parameters), folder, progress=False)
     made_of = absolute(parameters) | {"inputs": inputs}
     text = json.dumps(made_of, indent=2, ensure_ascii=False)
-    mark.write_text(text + "\n", encoding="utf-8")
+    _write_whole(mark, text + "\n")
     return numbers
 
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from clip_unlearn import Clip, ConceptGrid, Prototypes, synthesize_prototypes
 from clip_unlearn.core import prototypes as module
-from clip_unlearn.core.cache import prototype_key
+from clip_unlearn.core.cache import prototype_key, save_tensors
 from clip_unlearn.core.errors import InputError
 from clip_unlearn.core.prototypes import text_prototypes
 from clip_unlearn.core.synthesis import Synthesis, pixel_prototypes
@@ -246,6 +246,17 @@ def test_a_damaged_cache_entry_is_made_again(
     (entry,) = fresh_cache.rglob("*.safetensors")
     entry.write_bytes(b"garbage")
     with pytest.warns(UserWarning, match="cannot be read and is made again"):
+        again = make(clip, grid, cache=True)
+    assert torch.equal(first.visual, again.visual)
+
+
+def test_a_cache_entry_of_something_else_is_made_again(
+    clip: Clip, grid: ConceptGrid, fresh_cache: Path
+) -> None:
+    first = make(clip, grid, cache=True)
+    (entry,) = fresh_cache.rglob("*.safetensors")
+    save_tensors(entry, {"visual": first.visual}, {"seconds": "soon"})
+    with pytest.warns(UserWarning, match="is made again"):
         again = make(clip, grid, cache=True)
     assert torch.equal(first.visual, again.visual)
 

@@ -101,6 +101,21 @@ def test_axes_of_every_name(run, reports, options: tuple[str, ...], count: int) 
     assert result.exit_code == 0 and len(table) == len(reports) == count, result.output
 
 
+@pytest.mark.parametrize("name", [sweep.FINISHED, "metrics.json"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b'{"groups": {"forget"', b"[]", b"null", b"{}", b"\xff\xfe noise \x00"],
+    ids=repr,
+)
+def test_a_report_with_a_damaged_file_is_made_anew(run, reports, name: str, content: bytes) -> None:
+    _, table, out = run("--classes", "dog")
+    (out / table["name"][0] / name).write_bytes(content)
+    result, table, _ = run("--classes", "dog")
+    assert result.exit_code == 0 and list(table["status"]) == ["made"], result.output
+    result, table, _ = run("--classes", "dog")
+    assert list(table["status"]) == ["kept"] and len(reports) == 2
+
+
 def test_finished_reports_are_kept_and_others_are_made(run, reports) -> None:
     run("--classes", "dog")
     result, table, out = run("--classes", "dog,cat")
