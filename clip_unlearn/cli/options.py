@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from ..core.edit import METHODS, TOWERS
 from ..core.errors import InputError
+from ..images.classnames import names_in, split, unescaped
 from ..images.layouts import LAYOUTS
 from ..models.clip import PRECISIONS
 
@@ -29,8 +29,7 @@ class Names(click.ParamType):
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> list[str]:
-        parts = [part.strip() for part in split(value, ",")]
-        names = [unescaped(part) for part in parts if part]
+        names = names_in(value)
         if not names:  # an unset shell variable must not widen the request to everything
             self.fail("no name given; leave the option out to mean all of them.", param, ctx)
         return names
@@ -69,16 +68,6 @@ class Numbers(click.ParamType):
             return [float(part) for part in value.split(",")]
         except ValueError:
             self.fail(f'"{value}" is no list of numbers such as 0.5,1.', param, ctx)
-
-
-def split(text: str, separator: str) -> list[str]:
-    """The parts between separators that have no backslash before them; backslashes stay."""
-    return re.split(rf"(?<!\\){re.escape(separator)}", text)
-
-
-def unescaped(text: str) -> str:
-    r"""A name without the backslashes that kept its commas and plus signs: "a\, b" -> "a, b"."""
-    return re.sub(r"\\([,+])", r"\1", text)
 
 
 def flat(values: tuple[list, ...]) -> list:

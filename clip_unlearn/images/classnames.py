@@ -127,3 +127,22 @@ def imagenet_names() -> dict[str, str]:
 
     ids = ImageNetInfo().label_names()
     return dict(zip(ids, open_clip.IMAGENET_CLASSNAMES, strict=True)) | _IMAGENET_TWINS
+
+
+# ---- names in one text, separated
+
+
+def split(text: str, separator: str) -> list[str]:
+    """The parts between separators that have no backslash before them; backslashes stay."""
+    return re.split(rf"(?<!\\){re.escape(separator)}", text)
+
+
+def unescaped(text: str) -> str:
+    r"""A name without the backslashes that kept its commas and plus signs: "a\, b" -> "a, b"."""
+    return re.sub(r"\\([,+])", r"\1", text)
+
+
+def names_in(text: str) -> list[str]:
+    """The names of a text such as "dog, cat"; a comma in a name has a backslash before it."""
+    parts = [part.strip() for part in split(text, ",")]
+    return [unescaped(part) for part in parts if part]

@@ -14,6 +14,7 @@ from ..core.concepts import ConceptGrid, ForgetRequest
 from ..core.edit import ProjectionEdit, check_fit, check_strength, fit_edit
 from ..core.errors import InputError
 from ..core.prototypes import Prototypes
+from ..images.classnames import names_in
 from ..measure.evaluate import (
     STRENGTHS,
     Task,
@@ -78,10 +79,12 @@ class ReportConfig(SurveyConfig):
 
 
 def _names(parameter: str, value: object) -> tuple[str, ...]:
-    """A list of names as a tuple; raises InputError for anything else, such as one name alone."""
-    if isinstance(value, str) or not all(isinstance(name, str) for name in value):
+    """A list of names, or one text such as "dog,cat", as a tuple; InputError for anything else."""
+    names = names_in(value) if isinstance(value, str) else value
+    are_names = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
+    if not are_names or (isinstance(value, str) and not names):
         raise InputError(f"{parameter} is {value!r}; it must be a list of names.")
-    return tuple(value)
+    return tuple(names)
 
 
 def _could_be_a_parameter(name: str, value: object) -> bool:

@@ -126,9 +126,24 @@ def test_an_unknown_parameter_of_the_notebook_is_an_error_with_its_name() -> Non
 
 
 @pytest.mark.parametrize(
+    ("text", "names"),
+    [("dog", ("dog",)), ("dog,cat", ("dog", "cat")), (r"dog\, wet, cat", ("dog, wet", "cat"))],
+)
+def test_names_may_come_as_one_text_as_papermill_passes_them(
+    text: str, names: tuple[str, ...]
+) -> None:
+    """`papermill -p classes dog` hands over a text, not a list."""
+    assert ReportConfig(classes=text).classes == names
+    assert ReportConfig.from_cell({"classes": text, "domains": "sketch"}).domains == ("sketch",)
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
-        {"classes": "dog"},
+        {"classes": ""},
+        {"classes": " , "},
+        {"classes": 5},
+        {"classes": ["dog", 5]},
         {"strength": "1"},
         {"per_cell": 2.5},
         {"seed": -1},
