@@ -123,7 +123,7 @@ def test_translations_of_a_prompts_file_are_a_row_of_the_audit(own: tuple, tmp_p
         (("--edit", "none.safetensors"), ["no edit file none.safetensors"]),
         (("--edit", "e", "--method", "oblique"), ["fitted already", "--method"]),
         (("--every", "some"), ["some", "global"]),
-        (("--every", "global", "--method", "redirect"), ["redirect", "whole domains"]),
+        (("--every", "global", "--method", "redirect"), ["redirect", "whole-domain requests"]),
         (("--every", "domain-specific", "--towers", "text"), ["global", "visual"]),
         (("--classes", "dgo"), ["dgo", 'mean "dog"']),
         (
