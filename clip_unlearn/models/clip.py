@@ -20,7 +20,7 @@ from open_clip.utils import to_2tuple
 from torch import Tensor, nn
 
 from ..core.cache import save_tensors
-from ..core.errors import ModelError, first_line
+from ..core.errors import ModelError
 from .hub import CONFIG, prepared
 from .sources import WEIGHTS, Source, find_source
 from .towers import Head, add_projections, check_head, image_head, text_head
@@ -198,7 +198,7 @@ def load_clip(
             config = source.config(model)
             add_projections(model, config["model_cfg"])
         except Exception as error:
-            raise ModelError(f"cannot load {source.label}: {first_line(error)}") from error
+            raise ModelError(f"cannot load {source.described}: {_reason(error)}") from error
 
     model.eval().requires_grad_(False)
     clip = Clip(
@@ -213,6 +213,15 @@ def load_clip(
     )
     _check_towers(clip)
     return clip
+
+
+def _reason(error: Exception, most: int = 4) -> str:
+    """An error's message on one line: torch says in later lines which weights do not fit."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    more = f" (and {len(lines) - most} more)" if len(lines) > most else ""
+    return " ".join(lines[:most]) + more
 
 
 def _build(source: Source, device: str, precision: str) -> tuple[nn.Module, Callable]:

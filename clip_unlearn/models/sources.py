@@ -49,6 +49,12 @@ class Source:
     preprocess: dict = field(default_factory=dict)
     """Settings of the preprocessing that differ from open_clip's own."""
 
+    @property
+    def described(self) -> str:
+        """Its name for people, and the file that its weights come from if it is known."""
+        weights = self.folder / WEIGHTS if self.folder else Path(self.pretrained or "")
+        return f"{self.label} ({weights})" if weights.is_file() else self.label
+
     def edits(self) -> tuple[dict, ...]:
         """What the folder's edit.json says was forgotten before; () if it has none."""
         file = self.folder / "edit.json" if self.folder else None
@@ -187,8 +193,22 @@ def _check_name(name: str, pretrained: str | None) -> bool:
     if file.suffix in STATE_DICTS and file.is_file():
         _check_state_dict(file)
         return False
-    why = "a pickle is not loaded" if file.is_file() else "no such tag or file"
-    raise ModelError(f'--pretrained "{pretrained}": {why}; {name} has the tags {tags}.')
+    raise ModelError(f'--pretrained "{pretrained}": {_why_not(file)}; {name} has the tags {tags}.')
+
+
+def _why_not(weights: Path) -> str:
+    """Why something that is neither a tag nor a file of weights is neither."""
+    if weights.is_file():
+        return "a pickle is not loaded"
+    if (weights / CONFIG).is_file():
+        return f"it is an open_clip folder, which is loaded by --model {weights}"
+    if weights.is_dir():
+        inside = sorted(path.name for path in weights.iterdir())[:3]
+        content = ", ".join(inside) or "nothing in it"
+        return f"it is a folder (with {content}), not a file of weights"
+    if weights.suffix in (*STATE_DICTS, ".safetensors") or len(weights.parts) > 1:
+        return "there is no such file"
+    return "no such tag or file"
 
 
 def _check_state_dict(file: Path) -> None:

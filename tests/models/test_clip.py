@@ -392,6 +392,42 @@ def test_unknown_tag_lists_the_tags() -> None:
         load_clip("ViT-B-32", "openia")
 
 
+def test_weights_that_are_no_file_say_what_is_there(
+    make_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "notes.txt").touch()
+    folder = make_folder()
+    for given, words in {
+        tmp_path / "weights": r"it is a folder \(with notes.txt\)",
+        folder: rf"it is an open_clip folder, which is loaded by --model {folder}",
+        tmp_path / "missing.pt": "there is no such file",
+        "missing.pth": "there is no such file",
+    }.items():
+        with pytest.raises(ModelError, match=words):
+            load_clip("ViT-B-32", str(given))
+
+
+@pytest.mark.parametrize("size", [0, 4, 100, 5000])
+def test_cut_weights_are_named_with_the_reason(make_folder: Callable[..., Path], size: int) -> None:
+    folder = make_folder()
+    weights = folder / WEIGHTS
+    weights.write_bytes(weights.read_bytes()[:size])
+    with pytest.raises(ModelError, match=rf"{weights}\): .*header"):
+        load_clip(folder)
+
+
+def test_weights_of_another_shape_are_named_with_what_does_not_fit(
+    make_folder: Callable[..., Path],
+) -> None:
+    folder = make_folder()
+    config = json.loads((folder / CONFIG).read_text())
+    config["model_cfg"]["embed_dim"] = 24
+    (folder / CONFIG).write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"size mismatch for .*visual\.proj: "):
+        load_clip(folder)
+
+
 def test_a_pickle_file_as_tag_is_refused(tmp_path: Path) -> None:
     torch.save(Bomb(tmp_path / "opened"), tmp_path / "weights.pt")
     with pytest.raises(ModelError, match="a pickle is not loaded"):
