@@ -49,7 +49,7 @@ class Check:
     detail: str
     """What is there, or what is wrong."""
 
-    mend: str = ""
+    fix: str = ""
     """What to do, unless it is ok."""
 
     optional: bool = False
@@ -240,8 +240,8 @@ def _kernel() -> Finding:
     if answer == this_python:
         return True, f"{spec} starts {python}"
     detail = f"{spec} starts {python}, but this Python is {sys.executable}"
-    mend = f"python -m ipykernel install --sys-prefix; where that does not help, remove {spec}"
-    return False, detail, mend
+    fix = f"python -m ipykernel install --sys-prefix; where that does not help, remove {spec}"
+    return False, detail, fix
 
 
 def _cache() -> Finding:
@@ -319,23 +319,23 @@ def checks() -> list[Check]:
     hosts = ", ".join(dict.fromkeys(asked_for)) or "nothing"
     network = Check("no network is needed", not asked_for, f"asked for {hosts}")
     if asked_for:
-        mend = "fix what failed above; HF_HUB_OFFLINE=1 keeps the hub from asking"
-        network = replace(network, mend=mend)
+        fix = "fix what failed above; HF_HUB_OFFLINE=1 keeps the hub from asking"
+        network = replace(network, fix=fix)
     return [*done, network]
 
 
-def _look(name: str, look: Callable[[], Finding], mend: str, optional: bool) -> Check:
+def _look(name: str, look: Callable[[], Finding], fix: str, optional: bool) -> Check:
     """Run one check; an optional one is never a failure."""
     try:
-        ok, detail, *special_mend = look()
+        ok, detail, *special_fix = look()
     except Exception as error:
         first_line = f"{type(error).__name__}: {error}".splitlines()[0]
-        ok, detail, special_mend = False, first_line, []
+        ok, detail, special_fix = False, first_line, []
     if ok:
         return Check(name, True, detail, "", optional)
     optional = optional or ok is None
-    mend = special_mend[0] if special_mend else mend
-    return Check(name, None if optional else False, detail, mend, optional)
+    fix = special_fix[0] if special_fix else fix
+    return Check(name, None if optional else False, detail, fix, optional)
 
 
 @contextlib.contextmanager
@@ -396,13 +396,13 @@ def report(found: Sequence[Check], versions: bool = False) -> str:
             line += f": {check.detail}"
         lines.append(line)
         if not check.ok:
-            label = "optional" if check.optional else "mend"
-            lines.append(f"       {label}: {check.mend}")
+            label = "optional" if check.optional else "fix"
+            lines.append(f"       {label}: {check.fix}")
 
     failed = sum(check.ok is False for check in shown)
     passed = sum(check.ok is True for check in shown)
     if failed:
-        lines.append(f"{failed} check{'s' * (failed > 1)} failed; mend them from the top.")
+        lines.append(f"{failed} check{'s' * (failed > 1)} failed; fix them from the top.")
     else:
         lines.append(f"Ready: {passed} checks passed.")
     return "\n".join(lines)

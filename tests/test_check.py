@@ -67,7 +67,7 @@ def test_everything_passes_here_and_what_passes_needs_nothing_done(ready: list[C
     for found in ready:
         assert found.ok is True or found.optional
         assert found.detail
-        assert not (found.ok and found.mend)
+        assert not (found.ok and found.fix)
 
 
 def test_what_is_optional_is_so_whether_it_passes_or_not(ready: list[Check]) -> None:
@@ -83,7 +83,7 @@ def test_the_report_for_a_notebook_is_the_same_on_every_ready_machine(ready: lis
     assert summary == f"Ready: {len(required)} checks passed."
     assert not re.search(r"[\d/\\]", "".join(lines))
 
-    elsewhere = [replace(c, detail="9.9 elsewhere", mend="other") for c in ready]
+    elsewhere = [replace(c, detail="9.9 elsewhere", fix="other") for c in ready]
     elsewhere = [replace(c, ok=None) if c.optional else c for c in elsewhere]
     assert report(elsewhere) == text
 
@@ -100,10 +100,10 @@ def test_failures_are_counted_and_say_what_is_wrong_and_what_to_do_in_either_rep
     missing = Check("c", None, "not there", "or that", True)
     for versions in (False, True):
         text = report([good, bad, missing], versions)
-        assert "[FAIL] b: broken\n       mend: do this\n" in text
-        assert text.endswith("\n1 check failed; mend them from the top.")
+        assert "[FAIL] b: broken\n       fix: do this\n" in text
+        assert text.endswith("\n1 check failed; fix them from the top.")
         assert ("[--]   c: not there\n       optional: or that" in text) == versions
-    assert report([bad, bad]).endswith("\n2 checks failed; mend them from the top.")
+    assert report([bad, bad]).endswith("\n2 checks failed; fix them from the top.")
     assert report([good, missing], True).endswith("\nReady: 1 checks passed.")
 
 
@@ -326,13 +326,13 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(
-    ("broken", "name", "detail", "mend"), BROKEN, ids=lambda x: getattr(x, "__name__", "")
+    ("broken", "name", "detail", "fix"), BROKEN, ids=lambda x: getattr(x, "__name__", "")
 )
 def test_what_is_broken_is_found_and_what_to_do_is_said(
     broken: Callable,
     name: str,
     detail: list,
-    mend: list,
+    fix: list,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -340,8 +340,8 @@ def test_what_is_broken_is_found_and_what_to_do_is_said(
     found = look(name)
     assert found.ok is (None if name in (TOOLS, MEMORY) else False)
     assert all(words in found.detail for words in detail), found
-    assert all(words in found.mend for words in mend), found
-    assert "\n" not in found.detail + found.mend
+    assert all(words in found.fix for words in fix), found
+    assert "\n" not in found.detail + found.fix
 
 
 def test_every_check_is_broken_once_above() -> None:
@@ -354,7 +354,7 @@ def test_whatever_a_check_raises_is_its_finding(name: str) -> None:
         raise KeyError("unforeseen")
 
     found = check._look(name, raises, *ROWS[name][2:])
-    assert not found.ok and "unforeseen" in found.detail and found.mend == ROWS[name][2]
+    assert not found.ok and "unforeseen" in found.detail and found.fix == ROWS[name][2]
 
 
 def test_markers_and_extras_decide_what_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,7 +363,7 @@ def test_markers_and_extras_decide_what_is_required(monkeypatch: pytest.MonkeyPa
     assert look(PACKAGES).ok and look(PACKAGES).detail.startswith("seaborn")
     assert look(TOOLS).ok and not look(TOOLS).detail
     requires.append('absent; python_version >= "3"')
-    assert look(PACKAGES).ok is False and 'install "absent"' in look(PACKAGES).mend
+    assert look(PACKAGES).ok is False and 'install "absent"' in look(PACKAGES).fix
 
 
 def test_an_installed_wheel_has_no_checksums_and_that_is_no_failure(
@@ -423,14 +423,14 @@ def test_asking_the_network_fails_at_once_and_is_named(
     asks: Callable, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (socket.socket.connect, socket.getaddrinfo)
-    monkeypatch.setattr(check, "CHECKS", [("asks", asks, "mend", False)])
+    monkeypatch.setattr(check, "CHECKS", [("asks", asks, "fix", False)])
     start = time.perf_counter()
     first, last = checks()
     assert time.perf_counter() - start < 1
     assert first.ok is (asks is by_stealth)
     assert last.name == NETWORK and last.ok is False
     assert host in last.detail
-    assert "HF_HUB_OFFLINE" in last.mend
+    assert "HF_HUB_OFFLINE" in last.fix
     assert (socket.socket.connect, socket.getaddrinfo) == before
 
 
@@ -478,10 +478,10 @@ def test_as_a_file_it_runs_where_torch_does_not(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout + done.stderr
     assert "[OK]   Python is new enough" in done.stdout
     assert (
-        f"[FAIL] {TORCH}: ImportError: broken {ROOT}\n       mend: python -m pip install"
+        f"[FAIL] {TORCH}: ImportError: broken {ROOT}\n       fix: python -m pip install"
         in done.stdout
     )
-    assert re.search(r"\n\d checks failed; mend them from the top.\n$", done.stdout)
+    assert re.search(r"\n\d checks failed; fix them from the top.\n$", done.stdout)
 
 
 # ---- prefetch
