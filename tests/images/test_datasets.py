@@ -69,6 +69,7 @@ def test_other_files_are_not_images(folder: Path) -> None:
     assert len(open_images(folder)) == 16
 
 
+@pytest.mark.filterwarnings("ignore:left out in")
 @pytest.mark.parametrize("where", ["", "photo", "photo/dog"])
 def test_hidden_folders_are_ignored(folder: Path, where: str) -> None:
     """JupyterLab leaves .ipynb_checkpoints wherever a file was opened."""
