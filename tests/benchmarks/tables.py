@@ -192,6 +192,18 @@ def complete() -> str:
     return markdown_table(list(frame), rows, texts=0)
 
 
+def text_span() -> str:
+    """The default edit on two geometries of each CLIP, with all of it seen or its texts alone."""
+    frame = read("text_span")
+    header = ["images", "CLIP", "the edit sees", "requests", "forget", "retained", "same class"]
+    rows = []
+    for _, row in frame.iterrows():
+        cells = [SETS[row["data"]], row["geometry"], row["seen"], REQUESTS[row["requests"]]]
+        cells += [accuracy(row, "forget"), change(row, "retained"), change(row, "same_class")]
+        rows.append(cells)
+    return markdown_table(header, rows, texts=4)
+
+
 def likeness() -> str:
     """Cosine of each part of the prototypes to the same part of real images, and relative size."""
     frame = read("prototypes")
@@ -234,6 +246,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "audits": audits,
     "complete": complete,
     "prototypes": likeness,
+    "text span": text_span,
     "scaling": scaling,
 }
 
