@@ -157,7 +157,7 @@ def harmonic(retained: float, forget: float) -> float:
 
     Source: arXiv 2510.08132.
     """
-    return harmonic_mean([retained, 1 - forget])
+    return float(harmonic_mean([retained, 1 - forget]))  # of a 0 it is the whole number 0
 
 
 def evaluate(

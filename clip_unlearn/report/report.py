@@ -48,7 +48,7 @@ def metrics(a: Analysis) -> dict:
         "model": a.clip.name,
         "groups": {name: measured.get(name) for name in GROUPS},
         "paraphrase": {"before": before["paraphrase"], "after": after["paraphrase"]},
-        "H": None if pd.isna(after["H"]) else after["H"],
+        "H": None if pd.isna(after["H"]) else float(after["H"]),
         "curve": curve.to_dict("records"),
         "seconds": a.seconds,
         "skipped": list(a.task.images.skipped),

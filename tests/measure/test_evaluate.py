@@ -186,7 +186,8 @@ def test_groups_of_a_case_counted_by_hand(
 def test_harmonic_mean_of_memory_and_forgetting(
     retained: float, forget: float, expected: float
 ) -> None:
-    assert harmonic(retained, forget) == pytest.approx(expected)
+    H = harmonic(retained, forget)
+    assert H == pytest.approx(expected) and type(H) is float, "a whole number is no JSON in numpy"
 
 
 # ---- evaluate
