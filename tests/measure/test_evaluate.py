@@ -186,8 +186,9 @@ def test_groups_of_a_case_counted_by_hand(
 def test_harmonic_mean_of_memory_and_forgetting(
     retained: float, forget: float, expected: float
 ) -> None:
-    H = harmonic(retained, forget)
-    assert H == pytest.approx(expected) and type(H) is float, "a whole number is no JSON in numpy"
+    mean = harmonic(retained, forget)
+    assert mean == pytest.approx(expected)
+    assert type(mean) is float, "a whole number becomes an int64, which JSON does not take"
 
 
 # ---- evaluate
