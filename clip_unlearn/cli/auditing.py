@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..core.concepts import PARADIGMS, ForgetRequest
-from ..measure.setting import SurveyConfig
+from ..measure.setting import DEFAULT, SurveyConfig
 from ..models.files import writable_home
 from . import options as shared
 from .options import BadInput, flat, of_config, plain_messages
@@ -72,7 +72,7 @@ def audit(
             "name what to audit in one way: --classes and --domains, or --edit FILE, or "
             "--every KIND."
         )
-    if edit_file and (options["method"] != "default" or towers != "visual"):
+    if edit_file and (options["method"] != DEFAULT or towers != "visual"):
         raise BadInput(f"{edit_file} is fitted already; leave out --method and --towers.")
     with plain_messages():
         writable_home(out)

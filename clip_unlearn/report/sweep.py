@@ -26,7 +26,7 @@ from ..core.concepts import ConceptGrid
 from ..core.errors import InputError, first_line
 from ..images.datasets import features_key
 from ..measure.evaluate import points
-from ..measure.setting import SurveyConfig, prepare
+from ..measure.setting import DEFAULT, SurveyConfig, prepare
 from ..models.clip import Clip
 from ..models.files import writable_home
 from .analysis import ReportConfig
@@ -61,7 +61,7 @@ class Axes:
 
     classes: Sequence[tuple[str, ...]] = ()
     domains: Sequence[tuple[str, ...]] = ()
-    methods: Sequence[str] = ("default",)
+    methods: Sequence[str] = (DEFAULT,)
     strengths: Sequence[float] = (1.0,)
     every_class: bool = False  # each class of the grid is a point, whatever `classes` says
     every_domain: bool = False  # the same with the domains
