@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from clip_unlearn.core.concepts import DOMAIN_WORDS as USUAL_WORDS
 from clip_unlearn.core.concepts import words
 from clip_unlearn.images.bundled import BUNDLED_SYNONYMS
 
@@ -60,6 +61,12 @@ def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
     return options[int(rng.integers(len(options)))]
 
 
+def _domain_word(rng: np.random.Generator, name: str) -> str:
+    """One of the words for a domain: those above, or else the package's."""
+    name = words(name)
+    return _pick(rng, DOMAIN_WORDS.get(name) or USUAL_WORDS[name])
+
+
 def _class_word(rng: np.random.Generator, name: str) -> str:
     """The class's own words, or sometimes a synonym."""
     synonyms = BUNDLED_SYNONYMS.get(words(name), ())
@@ -71,7 +78,7 @@ def captions_of_cells(
 ) -> list[str]:
     """One sentence on class and domain for every cell, domain by domain."""
     return [
-        _pick(rng, BOTH).format(c=_class_word(rng, c), d=_pick(rng, DOMAIN_WORDS[d]))
+        _pick(rng, BOTH).format(c=_class_word(rng, c), d=_domain_word(rng, d))
         for d in domains
         for c in classes
     ]
@@ -84,4 +91,4 @@ def captions_of_classes(rng: np.random.Generator, classes: Sequence[str]) -> lis
 
 def captions_of_domains(rng: np.random.Generator, domains: Sequence[str]) -> list[str]:
     """One sentence for every domain that says nothing of the class."""
-    return [_pick(rng, DOMAIN_ONLY).format(d=_pick(rng, DOMAIN_WORDS[d])) for d in domains]
+    return [_pick(rng, DOMAIN_ONLY).format(d=_domain_word(rng, d)) for d in domains]

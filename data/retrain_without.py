@@ -21,7 +21,7 @@ import torch
 from render import DOMAINS, FIGURES, HERE
 from torch import Tensor
 from train_bundled_clip import save
-from training import CELLS, train, training_images
+from training import CELLS, flat, train, training_images
 
 from clip_unlearn.images.bundled import BUNDLED_SYNONYMS
 from clip_unlearn.images.datasets import bundled_images, encode, grid_of
@@ -71,20 +71,21 @@ def retrain(
     """
     gone, start = [removed(request) for request in requests], time.process_time()
     cells = [cell for cell in CELLS if not any(cell in part for part in gone)]
-    model = train(images[[CELLS.index(cell) for cell in cells]], 0, steps, cells, bf16)
+    shown = flat(images[[CELLS.index(cell) for cell in cells]])
+    model = train(*shown, 0, steps, cells, bf16)
     seconds = time.process_time() - start
     with tempfile.TemporaryDirectory() as folder:
         save(model, Path(folder))
         right, paraphrased, class_of, domain_of = measure(Path(folder))
     named, rows = bundled_images(), []
-    shown = [
+    shown_cells = [
         (named.domains[k], named.classes[c])
         for c, k in zip(class_of.tolist(), domain_of.tolist(), strict=True)
     ]
-    stays = torch.tensor([cell in cells for cell in shown])
+    stays = torch.tensor([cell in cells for cell in shown_cells])
     for request, part in zip(requests, gone, strict=True):
-        forget = torch.tensor([cell in part for cell in shown])
-        same = stays & torch.tensor([cell[1] in {c for _, c in part} for cell in shown])
+        forget = torch.tensor([cell in part for cell in shown_cells])
+        same = stays & torch.tensor([cell[1] in {c for _, c in part} for cell in shown_cells])
         groups = {
             "forget": right[forget],
             "paraphrase": paraphrased[forget],

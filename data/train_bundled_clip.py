@@ -18,7 +18,7 @@ from render import HERE, write_checksums
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import normalize
-from training import CONFIG_JSON, train, training_images
+from training import config_json, flat, train, training_images
 
 from clip_unlearn.core.concepts import TEST_TEMPLATES
 from clip_unlearn.images.bundled import BUNDLED_SYNONYMS
@@ -27,11 +27,11 @@ from clip_unlearn.models.clip import CONFIG, load_clip
 from clip_unlearn.models.sources import WEIGHTS
 
 
-def save(model: open_clip.CLIP, folder: Path) -> None:
+def save(model: open_clip.CLIP, folder: Path, tower: str = "vit8") -> None:
     """Write an open_clip folder in half precision."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps(CONFIG_JSON, indent=2) + "\n")
+    (folder / CONFIG).write_text(json.dumps(config_json(tower), indent=2) + "\n")
 
 
 def measure() -> None:
@@ -96,10 +96,8 @@ def main() -> None:
     if not options.measure:
         torch.set_num_threads(2)
         images = training_images(options.per_cell, options.workers, options.cache)
-        save(
-            train(images, options.minutes, options.steps, bf16=not options.no_bf16),
-            HERE / "bundled_clip",
-        )
+        model = train(*flat(images), options.minutes, options.steps, bf16=not options.no_bf16)
+        save(model, HERE / "bundled_clip")
         write_checksums()
     measure()
 

@@ -6,6 +6,7 @@ synonyms drawn at random) and asks, for each kind of caption, which one is true 
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Sequence
@@ -33,32 +34,61 @@ from tqdm import tqdm
 
 Cells = Sequence[tuple[str, str]]
 CELLS: Cells = [(d, c) for d in DOMAINS for c in FIGURES]
-CONFIG_JSON = {
-    "model_cfg": {
-        "embed_dim": 96,
-        "vision_cfg": {
-            "image_size": 64,
-            "patch_size": 8,
-            "width": 192,
-            "layers": 4,
-            "head_width": 32,
-            "mlp_ratio": 4.0,
-        },
-        "text_cfg": {
-            "context_length": 16,
-            "vocab_size": 49408,
-            "width": 96,
-            "heads": 3,
-            "layers": 3,
-        },
+# Image towers by name: "vit8" is the bundled one, the others are its company in the zoo.
+TOWERS: dict[str, dict] = {
+    "vit8": {
+        "image_size": 64,
+        "patch_size": 8,
+        "width": 192,
+        "layers": 4,
+        "head_width": 32,
+        "mlp_ratio": 4.0,
     },
-    "preprocess_cfg": {
-        "mean": list(open_clip.OPENAI_DATASET_MEAN),
-        "std": list(open_clip.OPENAI_DATASET_STD),
-        "interpolation": "bicubic",
-        "resize_mode": "squash",
+    "vit16": {
+        "image_size": 64,
+        "patch_size": 16,
+        "width": 192,
+        "layers": 4,
+        "head_width": 32,
+        "mlp_ratio": 4.0,
+    },
+    "resnet": {  # open_clip's ModifiedResNet: attention pooling, and a projection with a bias
+        "image_size": 64,
+        "layers": (1, 1, 1, 1),
+        "width": 24,
+        "head_width": 64,
+    },
+    "convnet": {
+        "image_size": 64,
+        "timm_model_name": "regnetx_002",
+        "timm_model_pretrained": False,
+        "timm_pool": "avg",
+        "timm_proj": "linear",
     },
 }
+
+
+def config_json(tower: str = "vit8") -> dict:
+    """The open_clip configuration of a CLIP with an image tower of that name."""
+    return {
+        "model_cfg": {
+            "embed_dim": 96,
+            "vision_cfg": TOWERS[tower],
+            "text_cfg": {
+                "context_length": 16,
+                "vocab_size": 49408,
+                "width": 96,
+                "heads": 3,
+                "layers": 3,
+            },
+        },
+        "preprocess_cfg": {
+            "mean": list(open_clip.OPENAI_DATASET_MEAN),
+            "std": list(open_clip.OPENAI_DATASET_STD),
+            "interpolation": "bicubic",
+            "resize_mode": "squash",
+        },
+    }
 
 
 def training_images(per_cell: int, workers: int, cache: Path | None) -> Tensor:
@@ -114,13 +144,19 @@ def augment(x: Tensor, rng: torch.Generator) -> Tensor:
 
 def captions(rng: np.random.Generator, cells: Cells = CELLS) -> list[str]:
     """Fresh captions for one step: of each cell, each class and each domain in `cells`."""
-    of_cell = dict(zip(CELLS, captions_of_cells(rng, list(FIGURES), DOMAINS), strict=True))
-    classes, domains = ({c: None for _, c in cells}, {d: None for d, _ in cells})
+    classes, domains = names_of(cells)
+    every_cell = [(d, c) for d in domains for c in classes]
+    of_cell = dict(zip(every_cell, captions_of_cells(rng, classes, domains), strict=True))
     return (
         [of_cell[cell] for cell in cells]
-        + captions_of_classes(rng, list(classes))
-        + captions_of_domains(rng, list(domains))
+        + captions_of_classes(rng, classes)
+        + captions_of_domains(rng, domains)
     )
+
+
+def names_of(cells: Cells) -> tuple[list[str], list[str]]:
+    """The classes and the domains in `cells`, each once."""
+    return list({c: None for _, c in cells}), list({d: None for d, _ in cells})
 
 
 def loss_of(h: Tensor, t: Tensor, scale: Tensor, cell: Tensor, cells: Cells = CELLS) -> Tensor:
@@ -128,7 +164,7 @@ def loss_of(h: Tensor, t: Tensor, scale: Tensor, cell: Tensor, cells: Cells = CE
 
     h (n, d) and t (m, d) unit embeddings, m captions; cell (n,) index into `cells`.
     """
-    classes, domains = (list({cell[i]: None for cell in cells}) for i in (1, 0))
+    classes, domains = names_of(cells)
     class_of = torch.tensor([classes.index(c) for _, c in cells])[cell]
     domain_of = torch.tensor([domains.index(d) for d, _ in cells])[cell]
     logits = scale * h @ t.T
@@ -152,16 +188,14 @@ def used_tokens(tokenizer, cells: Cells) -> Tensor:
     )
 
 
-def new_model(tokenizer, cells: Cells) -> open_clip.CLIP:
+def new_model(tokenizer, cells: Cells, tower: str = "vit8") -> open_clip.CLIP:
     """Random weights; the rows of tokens that are in no caption are zero, so that they compress.
 
     The other rows start five times larger than open_clip's: at the usual size all short captions
     look alike for long.
     """
     torch.manual_seed(0)
-    model = open_clip.CLIP(
-        **{k: v if k == "embed_dim" else dict(v) for k, v in CONFIG_JSON["model_cfg"].items()}
-    )
+    model = open_clip.CLIP(**copy.deepcopy(config_json(tower)["model_cfg"]))
     used = torch.zeros(49408, dtype=torch.bool)
     used[used_tokens(tokenizer, cells)] = True
     with torch.no_grad():
@@ -222,42 +256,48 @@ def warm_up_text(
 
 def train(
     images: Tensor,
+    cell: Tensor,
     minutes: float,
     steps: int | None = None,
     cells: Cells = CELLS,
     bf16: bool = True,
     batch: int = 96,
+    tower: str = "vit8",
 ) -> open_clip.CLIP:
     """Train for a time or a number of steps, which the learning rate follows: warm-up, then cosine.
 
-    images (cells, n, 3, 64, 64) of `cells`; no image or caption of another cell is seen. `bf16`
-    False for a CPU that has no bfloat16 of its own.
+    images (n, 3, 64, 64) uint8; cell (n,) says which of `cells` each shows. No image or caption of
+    another cell is seen. `bf16` False for a CPU that has no bfloat16 of its own.
     """
     tokenizer = open_clip.tokenizer.SimpleTokenizer(context_length=16)
-    model, rng, numpy_rng = (
-        new_model(tokenizer, cells),
-        torch.Generator().manual_seed(0),
-        np.random.default_rng(1),
-    )
+    model = new_model(tokenizer, cells, tower)
+    rng = torch.Generator().manual_seed(0)
+    numpy_rng = np.random.default_rng(1)
     warm_up_text(model, tokenizer, numpy_rng, cells, bf16)
+
     adjust = optimizers(model)
     rates = [group["lr"] for optimizer in adjust for group in optimizer.param_groups]
-    mean, std = (
-        torch.tensor(CONFIG_JSON["preprocess_cfg"][k])[:, None, None] for k in ("mean", "std")
-    )
-    flat, per_cell = images.flatten(0, 1), images.shape[1]
-    start, bar = time.monotonic(), tqdm(desc="training")
+    preprocess = config_json(tower)["preprocess_cfg"]
+    mean, std = (torch.tensor(preprocess[k])[:, None, None] for k in ("mean", "std"))
+
+    start, bar = time.monotonic(), tqdm(desc=f"training {tower}", mininterval=10)
     while (done := bar.n / steps if steps else (time.monotonic() - start) / (60 * minutes)) < 1:
         for group, rate in zip((g for o in adjust for g in o.param_groups), rates, strict=True):
             group["lr"] = rate * min(1, done / 0.02) * 0.5 * (1 + math.cos(math.pi * done))
-        index = torch.randint(len(flat), (batch,), generator=rng)
-        x = (augment(flat[index].float() / 255, rng) - mean) / std
+        index = torch.randint(len(images), (batch,), generator=rng)
+        x = (augment(images[index].float() / 255, rng) - mean) / std
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
             h, t = model.encode_image(x), model.encode_text(tokenizer(captions(numpy_rng, cells)))
         h, t = normalize(h.float(), dim=-1), normalize(t.float(), dim=-1)
-        loss = loss_of(h, t, model.logit_scale.exp(), index // per_cell, cells)
+        loss = loss_of(h, t, model.logit_scale.exp(), cell[index], cells)
         step(adjust, loss, model, bf16)
         bar.update()
         if bar.n % 50 == 0:
             bar.set_postfix(loss=f"{loss.item():.3f}", done=f"{done:.0%}")
     return model.eval()
+
+
+def flat(images: Tensor) -> tuple[Tensor, Tensor]:
+    """images (cells, n, 3, s, s) as (cells * n, 3, s, s), and the cell of each."""
+    cell = torch.arange(len(images)).repeat_interleave(images.shape[1])
+    return images.flatten(0, 1), cell
