@@ -21,7 +21,7 @@ from .concepts import ConceptGrid
 from .synthesis import Synthesis
 
 PACKAGE = Path(__file__).resolve().parents[1]
-_RECIPE = 2  # increase it when synthesis changes: older cache entries then no longer match
+_RECIPE = 3  # increase it when synthesis changes: older cache entries then no longer match
 
 
 def bundled(name: str) -> Path:
@@ -109,14 +109,16 @@ def prototype_key(
     how: Synthesis = Synthesis(),
 ) -> str:
     """A name for this very synthesis, from everything that decides its outcome."""
-    prompts = [[grid.cell_prompts(c, d) for d in grid.domains] for c in grid.classes]
+    of_cells = [[grid.cell_prompts(c, d) for d in grid.domains] for c in grid.classes]
+    of_classes = [grid.class_prompts(c) for c in grid.classes]  # they too say what texts span
     # bf16 joined later: without it, the name is what it was before.
     steps = {name: value for name, value in asdict(how).items() if name != "bf16" or value}
     recipe = [
         _RECIPE,
         clip.fingerprint(),
         clip.normalization,
-        prompts,
+        of_cells,
+        of_classes,
         per_cell,
         seed,
         kind,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import inflect
 import torch
 
 from .errors import InputError, unknown_name
@@ -50,6 +51,21 @@ def words(name: str) -> str:
     """
     composed = unicodedata.normalize("NFC", name)
     return " ".join(composed.replace("_", " ").replace("-", " ").split())
+
+
+@lru_cache(maxsize=4096)
+def _article(name: str) -> str:
+    """ "a" or "an", as English puts it before a name."""
+    return inflect.engine().a(name).split(" ")[0]
+
+
+def fill(template: str, hole: str, name: str) -> str:
+    """The template with the name for {hole}; an article right before it follows the name."""
+    article = rf"\b([Aa])n?( +)\{{{hole}\}}"
+    if re.search(article, template):
+        an = _article(name)[1:]  # "" or "n"
+        template = re.sub(article, lambda match: match[1] + an + match[2] + name, template)
+    return template.replace("{" + hole + "}", name)
 
 
 def _plain(name: str) -> str:
@@ -157,19 +173,19 @@ class ConceptGrid:
     def cell_prompts(self, class_name: str, domain: str) -> list[str]:
         """The prompts of one cell: every template with every word for the domain."""
         return [
-            template.replace("{domain}", word).replace("{class}", class_name)
+            fill(fill(template, "domain", word), "class", class_name)
             for template in self.cell_templates
             for word in self.words_for(domain)
         ]
 
     def class_prompts(self, class_name: str) -> list[str]:
         """The prompts of a class that say nothing about its domain."""
-        return [template.replace("{class}", class_name) for template in self.class_templates]
+        return [fill(template, "class", class_name) for template in self.class_templates]
 
     def test_prompts(self) -> list[list[str]]:
         """(C, ·) the customary prompts that classify."""
         return [
-            [template.replace("{class}", name) for template in self.test_templates]
+            [fill(template, "class", name) for template in self.test_templates]
             for name in self.classes
         ]
 
@@ -177,7 +193,7 @@ class ConceptGrid:
         """(C, ·) prompts that built no prototype: other templates, and synonyms if it has any."""
         names_of = [_entry(self.synonyms, name) or (name,) for name in self.classes]
         return [
-            [t.replace("{class}", name) for t in self.paraphrase_templates for name in names]
+            [fill(t, "class", name) for t in self.paraphrase_templates for name in names]
             for names in names_of
         ]
 

@@ -17,11 +17,13 @@ from . import ClipLike
 from .cache import cache_dir, keep, kept_pictures, prototype_key
 from .concepts import ConceptGrid
 from .errors import InputError
-from .nullspace import TowerPrototypes
+from .nullspace import TowerPrototypes, orthonormal_basis
 from .synthesis import Synthesis, pixel_prototypes
 from .variants import latent_prototypes
 
 KINDS = ("blend", "pixel", "latent")
+# Directions in which prompts vary less than this share of the strongest count as unseen.
+SPAN_RTOL = 0.01
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Prototypes:
     reached: Tensor  # (C, K, d) mean of the unit embeddings of the pictures, where they end up
     text_features: Tensor  # (C, K, D_text) mean of the prompts that name class and domain
     class_features: Tensor  # (C, D_text) mean of the prompts that name the class alone
+    span: Tensor  # (d, r) orthonormal basis of the embeddings of all prompts of the grid
     W: Tensor  # (D, d) final projection of the image tower
     W_text: Tensor  # (D_text, d) final projection of the text tower
     seed: int = 0
@@ -55,33 +58,47 @@ class Prototypes:
         """m: how many visual prototypes each cell has."""
         return self.visual.shape[2]
 
+    @property
+    def W_seen(self) -> Tensor:
+        """(D, d): the part of W that texts can see; what lies outside their span moves no score."""
+        return seen(self.W, self.span)
+
     def of_tower(self, tower: str) -> TowerPrototypes:
         """What an edit of the tower is fitted on; on the text side prompts stand for pictures."""
-        W, features = self.W, self.visual
+        W, features = self.W_seen, self.visual
         if tower == "text":
             W, features = self.W_text, self.text_features[:, :, None]
         return TowerPrototypes(W, self.text, self.class_text, features, self.reached)
 
 
-def text_prototypes(clip: ClipLike, grid: ConceptGrid) -> tuple[Tensor, Tensor]:
-    """Text features of all cells (C, K, D_text) and of all classes (C, D_text).
+def seen(W: Tensor, span: Tensor) -> Tensor:
+    """W (D, d) followed by the orthogonal projection on the columns of span (d, r)."""
+    return W @ span @ span.T
+
+
+def text_prototypes(clip: ClipLike, grid: ConceptGrid) -> tuple[Tensor, Tensor, Tensor]:
+    """Text features of all cells (C, K, D_text) and classes (C, D_text), and what prompts span.
 
     The feature of a prompt is divided by the norm of its embedding, so that the mean feature times
     W_text is the mean of the normalised embeddings: open_clip's own way to build a classifier.
+    The span is an orthonormal basis (d, r) of the embeddings of all these prompts.
     """
     W = clip.heads["text"].weight
+    embeddings = []
 
     def mean_feature(prompts: list[str]) -> Tensor:
         g = clip.text_features(prompts)  # (n, D_text)
-        norms = (g @ W).norm(dim=-1, keepdim=True)
-        return (g / norms).mean(0)
+        unit = g / (g @ W).norm(dim=-1, keepdim=True)
+        embeddings.append(unit @ W)
+        return unit.mean(0)
 
     cells = [
         torch.stack([mean_feature(grid.cell_prompts(c, d)) for d in grid.domains])
         for c in grid.classes
     ]
     classes = [mean_feature(grid.class_prompts(c)) for c in grid.classes]
-    return torch.stack(cells), torch.stack(classes)
+    span = orthonormal_basis(torch.cat(embeddings), SPAN_RTOL)
+    return torch.stack(cells), torch.stack(classes), span
 
 
 def synthesize_prototypes(
@@ -106,7 +123,7 @@ def synthesize_prototypes(
         raise InputError(f"per_cell is {per_cell}; at least 1 prototype a cell is needed.")
 
     # Text prototypes are cheap, so only what is synthesised from them is cached.
-    text_features, class_features = text_prototypes(clip, grid)
+    text_features, class_features, span = text_prototypes(clip, grid)
     W = clip.heads["visual"].weight
     W_text = clip.heads["text"].weight
     targets = normalize(text_features @ W_text, dim=-1).flatten(0, 1)  # (C * K, d)
@@ -115,7 +132,8 @@ def synthesize_prototypes(
     synthesised = kept_pictures(entry) if cache else None
     if synthesised is None:
         start = time.perf_counter()
-        visual, reached = _synthesised(clip, targets, per_cell, seed, kind, how, progress)
+        through = seen(W, span)
+        visual, reached = _synthesised(clip, through, targets, per_cell, seed, kind, how, progress)
         seconds = time.perf_counter() - start
         tensors = {
             "visual": visual.unflatten(0, grid.shape).contiguous(),
@@ -128,6 +146,7 @@ def synthesize_prototypes(
         grid=grid,
         text_features=text_features,
         class_features=class_features,
+        span=span,
         W=W,
         W_text=W_text,
         seed=seed,
@@ -139,6 +158,7 @@ def synthesize_prototypes(
 
 def _synthesised(
     clip: ClipLike,
+    W: Tensor,
     targets: Tensor,
     per_cell: int,
     seed: int,
@@ -146,21 +166,20 @@ def _synthesised(
     how: Synthesis,
     progress: bool,
 ) -> tuple[Tensor, Tensor]:
-    """visual (n, m, D) and reached (n, d) for the unit texts targets (n, d)."""
+    """visual (n, m, D) and reached (n, d) for the unit texts targets (n, d), seen through W."""
     parts = []
     if kind != "latent":
-        of_pictures, _ = pixel_prototypes(clip, targets, per_cell, seed, how, progress)
+        of_pictures, _ = pixel_prototypes(clip, targets, per_cell, seed, how, progress, W=W)
         parts.append(of_pictures)
     if kind != "pixel":
-        parts.append(latent_prototypes(clip, targets, per_cell, seed))
+        parts.append(latent_prototypes(clip, targets, per_cell, seed, W=W))
 
     # Where pictures end up; closed-form features stand for them if there are none.
-    head = clip.heads["visual"]
-    embeddings = normalize(parts[0] @ head.weight, dim=-1)  # (n, m, d)
+    embeddings = normalize(parts[0] @ W, dim=-1)  # (n, m, d)
     reached = embeddings.mean(1)
 
     # The mean direction, at the mean norm of the closed-form features if there are any.
-    D = len(head.weight) - head.has_bias
+    D = len(W) - clip.heads["visual"].has_bias
     ones = parts[0][..., D:]  # empty unless there is a bias
     parts = [features[..., :D] for features in parts]
     directions = [normalize(features, dim=-1) for features in parts]

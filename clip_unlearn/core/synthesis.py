@@ -45,12 +45,15 @@ def pixel_prototypes(
     how: Synthesis = Synthesis(),
     progress: bool = True,
     watch: Watch | None = None,
+    W: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Pictures whose embeddings agree with unit targets (n, d), from m = `per_cell` random starts.
 
     Returns features (n, m, D) and pixels (n, m, 3, s, s) in [0, 1], before CLIP's normalisation.
-    `watch(step, pixels)` sees each step of each batch.
+    `watch(step, pixels)` sees each step of each batch. W (D, d) stands for the CLIP's own final
+    projection if it is given.
     """
+    W = clip.heads["visual"].weight if W is None else W
     size = clip.image_size
     total = len(targets) * per_cell
     generator = torch.Generator().manual_seed(seed)
@@ -67,7 +70,7 @@ def pixel_prototypes(
         for part in batches:
             noise = [x[part].to(clip.device) for x in (coarse, fine)]
             canvas = _Canvas(*noise, how.fine)
-            _ascend(clip, canvas, goals[part].to(clip.device), how, bar, watch)
+            _ascend(clip, W.to(clip.device), canvas, goals[part].to(clip.device), how, bar, watch)
             with torch.no_grad():
                 pictures = canvas.pixels()
                 features.append(clip.image_features(clip.normalized(pictures)).cpu())
@@ -93,10 +96,15 @@ class _Canvas:
 
 
 def _ascend(
-    clip: ClipLike, canvas: _Canvas, goals: Tensor, how: Synthesis, bar: tqdm, watch: Watch | None
+    clip: ClipLike,
+    W: Tensor,
+    canvas: _Canvas,
+    goals: Tensor,
+    how: Synthesis,
+    bar: tqdm,
+    watch: Watch | None,
 ) -> None:
     """Move the pictures uphill on cos(f W, goal), by Adam, under random crops, turns and flips."""
-    W = clip.heads["visual"].weight.to(clip.device)
     shift = v2.RandomAffine(12, translate=(0.08, 0.08), scale=(0.85, 1.15), fill=0.5)
     jitter = v2.Compose([shift, v2.RandomHorizontalFlip()])
     adam = torch.optim.Adam([canvas.coarse, canvas.fine], lr=how.rate)

@@ -22,14 +22,20 @@ from .nullspace import Factors, TowerPrototypes, orthonormal_basis
 
 
 def latent_prototypes(
-    clip: ClipLike, targets: Tensor, per_cell: int, seed: int, pool: int = 384
+    clip: ClipLike,
+    targets: Tensor,
+    per_cell: int,
+    seed: int,
+    pool: int = 384,
+    W: Tensor | None = None,
 ) -> Tensor:
     """Features (n, m, D) solved in closed form: the most ordinary f whose embedding is the target.
 
     f = mu + S W (W^T S W)^-1 (s t - mu W), with mu and S the mean and covariance (plus a ridge) of
     features of `pool` pictures of nothing, and s the mean norm of their embeddings: of all f with
     that embedding it is the likeliest under a Gaussian. Each of the m prototypes takes mu and S
-    from its own random half of those pictures. A bias is taken off first.
+    from its own random half of those pictures. A bias is taken off first. W (D, d) stands for the
+    CLIP's own final projection if it is given.
     """
     pictures = clip.normalized(data_free_images(pool, clip.image_size, seed))
     with torch.no_grad():
@@ -37,16 +43,16 @@ def latent_prototypes(
 
     # A bias is a row of W that meets a feature of 1: it is added afterwards, not solved for.
     head = clip.heads["visual"]
-    D = len(head.weight) - head.has_bias
-    W = head.weight[:D]
-    bias = head.weight[D:].sum(0)
+    W = head.weight if W is None else W
+    D = len(W) - head.has_bias
+    bias = W[D:].sum(0)
     ones = features[:1, D:].expand(len(targets), -1)
 
     generator = torch.Generator().manual_seed(seed)
     prototypes = []
     for _ in range(per_cell):
         half = torch.randperm(pool, generator=generator)[: pool // 2]
-        f = _most_ordinary(features[half, :D], W, bias, targets)
+        f = _most_ordinary(features[half, :D], W[:D], bias, targets)
         prototypes.append(torch.cat([f, ones], 1))
     return torch.stack(prototypes, 1)
 

@@ -16,7 +16,7 @@ import open_clip
 import torch
 import yaml
 
-from ..core.concepts import ConceptGrid
+from ..core.concepts import ConceptGrid, fill
 from ..core.errors import InputError, first_line
 from .classnames import is_text
 
@@ -206,7 +206,7 @@ def check_prompts(tokenizer: Callable, grid: ConceptGrid) -> None:
     """
     for kind in ("class_templates", "test_templates"):
         template = max(getattr(grid, kind), key=len)
-        prompts = [template.replace("{class}", name) for name in grid.classes]
+        prompts = [fill(template, "class", name) for name in grid.classes]
         tokens = tokenizer(prompts)  # (C, context)
         _check_distinct(grid.classes, prompts, tokens)
 
