@@ -52,7 +52,7 @@ def test_cell_text_is_open_clips_zero_shot_classifier_of_the_domain(
     clips: Callable[[str], Clip], grid: ConceptGrid, kind: str
 ) -> None:
     clip = clips(kind)
-    cells, _ = text_prototypes(clip, grid)
+    cells, _, _ = text_prototypes(clip, grid)
     found = normalize(cells @ clip.heads["text"].weight, dim=-1)
     for k, domain in enumerate(grid.domains):
         templates = [
