@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from clip_unlearn.core.concepts import DOMAIN_WORDS as USUAL_WORDS
-from clip_unlearn.core.concepts import words
+from clip_unlearn.core.concepts import fill, words
 from clip_unlearn.images.bundled import BUNDLED_SYNONYMS
 
 DOMAIN_WORDS = {
@@ -17,42 +17,42 @@ DOMAIN_WORDS = {
     "sketch": ("sketch", "pencil drawing", "line drawing", "pencil sketch"),
 }
 BOTH = (
-    "a {d} of a {c}",
-    "a {d} of the {c}",
-    "a {c} in a {d}",
-    "a {d} showing a {c}",
-    "the {d} of one {c}",
-    "{d} of a {c}",
-    "this is a {d} of a {c}",
-    "a {c}, {d}",
-    "a nice {d} of a {c}",
-    "the {c} in this {d}",
-    "a {d} of a small {c}",
+    "a {domain} of a {class}",
+    "a {domain} of the {class}",
+    "a {class} in a {domain}",
+    "a {domain} showing a {class}",
+    "the {domain} of one {class}",
+    "{domain} of a {class}",
+    "this is a {domain} of a {class}",
+    "a {class}, {domain}",
+    "a nice {domain} of a {class}",
+    "the {class} in this {domain}",
+    "a {domain} of a small {class}",
 )
 CLASS_ONLY = (
-    "a {c}",
-    "the {c}",
-    "an image of a {c}",
-    "a picture of a {c}",
-    "this is a {c}",
-    "there is a {c} here",
-    "one {c}",
-    "look at the {c}",
-    "I can see a {c}",
-    "{c}",
-    "a large {c}",
-    "my {c}",
-    "a small {c}",
-    "here is the {c}",
+    "a {class}",
+    "the {class}",
+    "an image of a {class}",
+    "a picture of a {class}",
+    "this is a {class}",
+    "there is a {class} here",
+    "one {class}",
+    "look at the {class}",
+    "I can see a {class}",
+    "{class}",
+    "a large {class}",
+    "my {class}",
+    "a small {class}",
+    "here is the {class}",
 )
 DOMAIN_ONLY = (
-    "a {d}",
-    "this is a {d}",
-    "the {d}",
-    "{d}",
-    "something in a {d}",
-    "a nice {d}",
-    "I can see a {d}",
+    "a {domain}",
+    "this is a {domain}",
+    "the {domain}",
+    "{domain}",
+    "something in a {domain}",
+    "a nice {domain}",
+    "I can see a {domain}",
 )
 SYNONYM_SHARE = 0.35
 
@@ -73,12 +73,16 @@ def _class_word(rng: np.random.Generator, name: str) -> str:
     return _pick(rng, synonyms) if synonyms and rng.random() < SYNONYM_SHARE else words(name)
 
 
+def _filled(template: str, class_word: str, domain_word: str) -> str:
+    return fill(fill(template, "domain", domain_word), "class", class_word)
+
+
 def captions_of_cells(
     rng: np.random.Generator, classes: Sequence[str], domains: Sequence[str]
 ) -> list[str]:
     """One sentence on class and domain for every cell, domain by domain."""
     return [
-        _pick(rng, BOTH).format(c=_class_word(rng, c), d=_domain_word(rng, d))
+        _filled(_pick(rng, BOTH), _class_word(rng, c), _domain_word(rng, d))
         for d in domains
         for c in classes
     ]
@@ -86,9 +90,9 @@ def captions_of_cells(
 
 def captions_of_classes(rng: np.random.Generator, classes: Sequence[str]) -> list[str]:
     """One sentence for every class that says nothing of the domain."""
-    return [_pick(rng, CLASS_ONLY).format(c=_class_word(rng, c)) for c in classes]
+    return [fill(_pick(rng, CLASS_ONLY), "class", _class_word(rng, c)) for c in classes]
 
 
 def captions_of_domains(rng: np.random.Generator, domains: Sequence[str]) -> list[str]:
     """One sentence for every domain that says nothing of the class."""
-    return [_pick(rng, DOMAIN_ONLY).format(d=_domain_word(rng, d)) for d in domains]
+    return [fill(_pick(rng, DOMAIN_ONLY), "domain", _domain_word(rng, d)) for d in domains]

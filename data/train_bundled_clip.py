@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from training import config_json, flat, train, training_images
 
-from clip_unlearn.core.concepts import TEST_TEMPLATES
+from clip_unlearn.core.concepts import TEST_TEMPLATES, fill
 from clip_unlearn.images.bundled import BUNDLED_SYNONYMS
 from clip_unlearn.images.datasets import Features, bundled_images, encode, grid_of
 from clip_unlearn.models.clip import CONFIG, load_clip
@@ -64,8 +64,7 @@ def measure() -> None:
     show("paraphrases", right(f, grid.paraphrase_prompts(), f.class_of))
     for i in (0, 1):
         prompts = [
-            [t.replace("{class}", BUNDLED_SYNONYMS[c][i]) for t in TEST_TEMPLATES]
-            for c in grid.classes
+            [fill(t, "class", BUNDLED_SYNONYMS[c][i]) for t in TEST_TEMPLATES] for c in grid.classes
         ]
         show(f"synonym {i + 1}", right(f, prompts, f.class_of))
     show(

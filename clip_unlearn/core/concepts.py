@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-import inflect
 import torch
 
 from .errors import InputError, unknown_name
@@ -25,6 +24,11 @@ TEST_TEMPLATES = ("a photo of a {class}", "a {class}")
 PARAPHRASE_TEMPLATES = (
     "there is a {class} here", "one {class}", "look at the {class}", "I can see a {class}"
 )  # fmt: skip
+
+# How names begin that take "an": a vowel, unless it is read as in "unicorn" or "one"; "hour".
+VOWEL_SOUND = re.compile(
+    r"(?!uni(?![nm])|us[aeu]|uk|eu|ewe|one\b|once\b)[aeiou]|hour|honest|honor|heir", re.IGNORECASE
+)
 
 # Several words for one domain, so that it does not depend on one token. Others use their own name.
 DOMAIN_WORDS: Mapping[str, tuple[str, ...]] = {
@@ -53,18 +57,10 @@ def words(name: str) -> str:
     return " ".join(composed.replace("_", " ").replace("-", " ").split())
 
 
-@lru_cache(maxsize=4096)
-def _article(name: str) -> str:
-    """ "a" or "an", as English puts it before a name."""
-    return inflect.engine().a(name).split(" ")[0]
-
-
 def fill(template: str, hole: str, name: str) -> str:
     """The template with the name for {hole}; an article right before it follows the name."""
-    article = rf"\b([Aa])n?( +)\{{{hole}\}}"
-    if re.search(article, template):
-        an = _article(name)[1:]  # "" or "n"
-        template = re.sub(article, lambda match: match[1] + an + match[2] + name, template)
+    n = "n" if VOWEL_SOUND.match(name) else ""
+    template = re.sub(rf"\b([Aa])n?(?= \{{{hole}\}})", rf"\1{n}", template)
     return template.replace("{" + hole + "}", name)
 
 

@@ -35,9 +35,9 @@ class Prototypes:
     reached: Tensor  # (C, K, d) mean of the unit embeddings of the pictures, where they end up
     text_features: Tensor  # (C, K, D_text) mean of the prompts that name class and domain
     class_features: Tensor  # (C, D_text) mean of the prompts that name the class alone
-    span: Tensor  # (d, r) orthonormal basis of the embeddings of all prompts of the grid
     W: Tensor  # (D, d) final projection of the image tower
     W_text: Tensor  # (D_text, d) final projection of the text tower
+    span: Tensor  # (d, r) orthonormal basis of the embeddings of all prompts of the grid
     seed: int = 0
     kind: str = "blend"
     seconds: float = 0.0  # that the synthesis took when it was made
@@ -59,13 +59,13 @@ class Prototypes:
         return self.visual.shape[2]
 
     @property
-    def W_seen(self) -> Tensor:
+    def seen_projection(self) -> Tensor:
         """(D, d): the part of W that texts can see; what lies outside their span moves no score."""
         return seen(self.W, self.span)
 
     def of_tower(self, tower: str) -> TowerPrototypes:
         """What an edit of the tower is fitted on; on the text side prompts stand for pictures."""
-        W, features = self.W_seen, self.visual
+        W, features = self.seen_projection, self.visual
         if tower == "text":
             W, features = self.W_text, self.text_features[:, :, None]
         return TowerPrototypes(W, self.text, self.class_text, features, self.reached)
@@ -146,9 +146,9 @@ def synthesize_prototypes(
         grid=grid,
         text_features=text_features,
         class_features=class_features,
-        span=span,
         W=W,
         W_text=W_text,
+        span=span,
         seed=seed,
         kind=kind,
         base=clip.fingerprint(),

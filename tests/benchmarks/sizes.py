@@ -113,6 +113,7 @@ def random_prototypes(clip: Clip, classes: int = 7, domains: int = 4) -> Prototy
         class_features=text.mean(1),
         W=W,
         W_text=W_text,
+        span=torch.eye(W.shape[1]),
         base=clip.fingerprint(),
     )
 

@@ -42,6 +42,7 @@ def random_prototypes(classes: int, domains: int, m: int, D: int, d: int) -> Pro
         class_features=random(classes, d),
         W=random(D, d) / D**0.5,
         W_text=random(d, d) / d**0.5,
+        span=torch.eye(d),
     )
 
 

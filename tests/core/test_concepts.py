@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
 from clip_unlearn import BUNDLED_SYNONYMS, ConceptGrid, ForgetRequest, all_requests
-from clip_unlearn.core.concepts import PARAPHRASE_TEMPLATES, TEST_TEMPLATES, words
+from clip_unlearn.core.concepts import PARAPHRASE_TEMPLATES, TEST_TEMPLATES, fill, words
 from clip_unlearn.core.errors import InputError, UnknownNameError
 
 GRID = ConceptGrid(["cat", "dog", "palm_tree"], ["art_painting", "sketch"])
@@ -174,8 +176,37 @@ def test_prompts_are_filled_even_where_names_hold_braces() -> None:
     assert "a dog {domain}" in grid.class_prompts("dog {domain}")
 
 
+@pytest.mark.parametrize(
+    ("template", "name", "expected"),
+    [
+        ("a {class}", "dog", "a dog"),
+        ("a {class}", "elephant", "an elephant"),
+        ("an {class}", "dog", "a dog"),
+        ("A {class}!", "umbrella", "An umbrella!"),
+        ("this is a {class}", "unicorn", "this is a unicorn"),
+        ("a {class}", "hour glass", "an hour glass"),
+        ("the {class}", "apple", "the apple"),
+        ("a nice {class}", "apple", "a nice apple"),
+        ("banana {class}", "apple", "banana apple"),
+    ],
+)
+def test_an_article_follows_the_name_after_it(template: str, name: str, expected: str) -> None:
+    assert fill(template, "class", name) == expected
+
+
+def test_articles_are_right_in_every_prompt_of_a_grid() -> None:
+    grid = ConceptGrid(["apple", "dog"], ["art painting"], synonyms={"dog": ["old hound"]})
+    of_cells = [p for c in grid.classes for p in grid.cell_prompts(c, "art painting")]
+    assert "an art painting of an apple" in of_cells
+    assert "an apple in an oil painting" in of_cells
+    of_classes = [p for c in grid.classes for p in grid.class_prompts(c)]
+    rest = [p for row in (*grid.test_prompts(), *grid.paraphrase_prompts()) for p in row]
+    for prompt in (*of_cells, *of_classes, *rest):
+        assert not re.search(r"\ba [aeiou]|\ban [^aeiou]", prompt), prompt
+
+
 def test_test_prompts_are_the_customary_ones() -> None:
-    assert GRID.test_prompts()[1] == [t.replace("{class}", "dog") for t in TEST_TEMPLATES]
+    assert GRID.test_prompts()[1] == [fill(t, "class", "dog") for t in TEST_TEMPLATES]
 
 
 def test_paraphrases_share_no_prompt_with_what_built_the_prototypes_or_what_classifies() -> None:

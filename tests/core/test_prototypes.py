@@ -14,6 +14,7 @@ from torch.nn.functional import cosine_similarity, normalize
 from clip_unlearn import Clip, ConceptGrid, Prototypes, synthesize_prototypes
 from clip_unlearn.core import prototypes as module
 from clip_unlearn.core.cache import prototype_key, save_tensors
+from clip_unlearn.core.concepts import fill
 from clip_unlearn.core.errors import InputError
 from clip_unlearn.core.prototypes import text_prototypes
 from clip_unlearn.core.synthesis import Synthesis, pixel_prototypes
@@ -30,7 +31,7 @@ def make(clip: Clip, grid: ConceptGrid, **changes: object) -> Prototypes:
 
 def agreement(p: Prototypes) -> Tensor:
     """(C, K, m) cosine of each prototype's embedding to the text of its cell."""
-    return cosine_similarity(p.visual @ p.W, p.text[:, :, None], dim=-1)
+    return cosine_similarity(p.visual @ p.seen_projection, p.text[:, :, None], dim=-1)
 
 
 # ---- text
@@ -39,7 +40,7 @@ def agreement(p: Prototypes) -> Tensor:
 def test_class_text_is_open_clips_zero_shot_classifier(
     clip: Clip, grid: ConceptGrid, prototypes: Prototypes
 ) -> None:
-    templates = [lambda c, t=t: t.replace("{class}", c) for t in grid.class_templates]
+    templates = [lambda c, t=t: fill(t, "class", c) for t in grid.class_templates]
     with torch.no_grad():
         expected = open_clip.build_zero_shot_classifier(
             clip.model, clip.tokenizer, grid.classes, templates
@@ -56,7 +57,7 @@ def test_cell_text_is_open_clips_zero_shot_classifier_of_the_domain(
     found = normalize(cells @ clip.heads["text"].weight, dim=-1)
     for k, domain in enumerate(grid.domains):
         templates = [
-            lambda c, t=t, w=w: t.replace("{domain}", w).replace("{class}", c)
+            lambda c, t=t, w=w: fill(fill(t, "domain", w), "class", c)
             for t in grid.cell_templates
             for w in grid.words_for(domain)
         ]
@@ -176,7 +177,7 @@ def test_pictures_of_nothing_are_pictures(clip: Clip) -> None:
 # ---- cache
 
 
-def forbid(*_: object) -> None:
+def forbid(*_: object, **__: object) -> None:
     raise AssertionError("synthesised again")
 
 

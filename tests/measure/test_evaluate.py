@@ -26,7 +26,7 @@ from clip_unlearn import (
     make_task,
     predict,
 )
-from clip_unlearn.core.concepts import PARAPHRASE_TEMPLATES, TEST_TEMPLATES
+from clip_unlearn.core.concepts import PARAPHRASE_TEMPLATES, TEST_TEMPLATES, fill
 from clip_unlearn.images.datasets import Features
 from clip_unlearn.measure.evaluate import (
     GROUPS,
@@ -62,7 +62,7 @@ def hand_prototypes(grid: ConceptGrid = GRID) -> Prototypes:
     C, K = grid.shape
     eye = torch.eye(C)
     cells = eye[:, None].expand(C, K, C)
-    return Prototypes(grid, cells[:, :, None], cells, cells, eye, eye, eye)
+    return Prototypes(grid, cells[:, :, None], cells, cells, eye, eye, eye, eye)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_classifier_is_open_clips_zero_shot_classifier(
     clip: Clip, task: Task, paraphrase: bool
 ) -> None:
     templates = [
-        lambda c, t=t: t.replace("{class}", c)
+        lambda c, t=t: fill(t, "class", c)
         for t in (PARAPHRASE_TEMPLATES if paraphrase else TEST_TEMPLATES)
     ]
     with torch.no_grad():
@@ -91,7 +91,7 @@ def test_classifier_is_open_clips_zero_shot_classifier(
 
 def zero_shot(clip: Clip, task: Task, pixels: Tensor) -> Tensor:
     """Predictions by open_clip alone."""
-    templates = [lambda c, t=t: t.replace("{class}", c) for t in TEST_TEMPLATES]
+    templates = [lambda c, t=t: fill(t, "class", c) for t in TEST_TEMPLATES]
     with torch.no_grad():
         weights = open_clip.build_zero_shot_classifier(
             clip.model, clip.tokenizer, task.grid.classes, templates

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import ROOT
 
-from clip_unlearn.core.concepts import TEST_TEMPLATES, ConceptGrid
+from clip_unlearn.core.concepts import TEST_TEMPLATES, ConceptGrid, fill
 from clip_unlearn.images.bundled import BUNDLED_SYNONYMS
 from clip_unlearn.images.datasets import Features
 from clip_unlearn.measure.evaluate import accuracy_grid, classifier, predict
@@ -39,7 +39,7 @@ def test_the_bundled_clip_knows_synonyms_that_build_no_prototype(bundled: Settin
     p, images = bundled.prototypes, bundled.task.images
     for i in (0, 1):
         names = [
-            [t.replace("{class}", BUNDLED_SYNONYMS[c][i]) for t in TEST_TEMPLATES]
+            [fill(t, "class", BUNDLED_SYNONYMS[c][i]) for t in TEST_TEMPLATES]
             for c in p.grid.classes
         ]
         weights = classifier([bundled.clip.text_features(n) for n in names], p.W_text)
