@@ -118,7 +118,9 @@ def test_at_the_default_ridge_other_classes_hardly_move_against_each_other() -> 
 def test_the_scale_is_that_of_pictures_and_prototypes_together() -> None:
     w = world()
     far = 2 * (w.image - w.image.mean((0, 1))) + w.image.mean((0, 1))  # prototypes that overshoot
-    close(cal.calibrate(w.text, far, w.image).scale, 0.75, atol=1e-3)
+    share = cal.SHARE_OF_PICTURES
+    expected = share * 0.5 + (1 - share) * 1.0
+    close(cal.calibrate(w.text, far, w.image).scale, expected, atol=1e-3)
 
 
 def test_pictures_that_show_no_domain_do_not_blow_the_edit_up() -> None:
@@ -149,6 +151,29 @@ def test_a_cell_detector_reads_the_domains_that_go_and_no_class(mask: Tensor) ->
         for other in range(C):  # the domains of class c, for whatever class is shown
             close((w.image[other][mask[c]] @ l[i]).mean(), 1.0)
             close((w.image[other][~mask[c]] @ l[i]).mean(), 0.0)
+
+
+def test_a_near_domain_is_read_like_a_far_one() -> None:
+    """Domain 2 is forgotten; domain 0 is made to lie near it, and domain 1 farther off."""
+    w = world()
+    domains = w.text.mean(0)
+    nearer = w.text.clone()
+    nearer[:, 0] += 0.5 * (domains[2] - domains[0])
+    nearer += w.text.mean((0, 1)) - nearer.mean((0, 1))
+    image = 0.5 * (nearer - nearer.mean((0, 1))) + LEVEL * w.constant
+
+    def spread(neighbours: float) -> float:
+        calibration = cal.calibrate(nearer, image, image)
+        detector = cal.cell_detectors(calibration, nearer, CELLS, neighbours)[0]
+        reading = image[1] @ detector
+        close(reading[2], 1.0)
+        close(reading[:2].mean(), 0.0)
+        return (reading[0] - reading[1]).item()
+
+    without_it, soft, exact = spread(1e9), spread(cal.NEIGHBOURS), spread(1e-6)
+    assert without_it > 0.3
+    assert abs(soft) < 0.6 * without_it
+    assert abs(exact) < 0.02
 
 
 def test_a_class_detector_reads_its_class_and_no_domain() -> None:
