@@ -34,6 +34,7 @@ OTHERS = (
     "refined",
     "oblique",
 )
+SETTINGS = ["beta", "neighbours", "share"]  # of the default edit
 GROUPS = ("retained", "same_class", "same_domain", "unrelated")
 SEES = {
     "nothing": "nothing",
@@ -192,16 +193,56 @@ def complete() -> str:
     return markdown_table(list(frame), rows, texts=0)
 
 
-def text_span() -> str:
-    """The default edit on two geometries of each CLIP, with all of it seen or its texts alone."""
-    frame = read("text_span")
-    header = ["images", "CLIP", "the edit sees", "requests", "forget", "retained", "same class"]
+def zoo() -> str:
+    """Each CLIP with the setting that costs least on all others; then its stretched copy."""
+    header = ["CLIP", "geometry", "requests", "before", "forget", "retained", "same class"]
+    frame = read("zoo")
+    rows = []
+    for _, row in frame[frame["setting"] == "left out"].iterrows():
+        cells = [zoo_name(row["data"]), row["geometry"], REQUESTS[row["requests"]]]
+        cells += [f"{row['before']:.3f}", accuracy(row, "forget")]
+        cells += [change(row, "retained"), change(row, "same_class")]
+        rows.append(cells)
+    return markdown_table(header, rows, texts=3)
+
+
+def zoo_geometry() -> str:
+    """Where the images of each CLIP lie, and which setting the others chose for it."""
+    header = [
+        "CLIP",
+        "geometry",
+        "logit scale",
+        "cosine to own text",
+        "domains in images",
+        "estimated",
+    ]
+    header += SETTINGS
+    frame = read("zoo")
+    frame = frame[(frame["setting"] == "left out") & (frame["requests"] == "global")]
     rows = []
     for _, row in frame.iterrows():
-        cells = [SETS[row["data"]], row["geometry"], row["seen"], REQUESTS[row["requests"]]]
+        cells = [zoo_name(row["data"]), row["geometry"], f"{row['logit scale']:.1f}"]
+        cells += [f"{row[name]:.2f}" for name in ("cosine to own text", "scale", "estimated scale")]
+        cells += [f"{row[name]:g}" for name in SETTINGS]
+        rows.append(cells)
+    return markdown_table(header, rows, texts=2)
+
+
+def zoo_everything() -> str:
+    """The default, fitted through the whole projection, on a CLIP and on its stretched copy."""
+    header = ["CLIP", "geometry", "requests", "forget", "retained", "same class"]
+    rows = []
+    for _, row in read("zoo_everything").iterrows():
+        cells = [zoo_name(row["data"]), row["geometry"], REQUESTS[row["requests"]]]
         cells += [accuracy(row, "forget"), change(row, "retained"), change(row, "same_class")]
         rows.append(cells)
-    return markdown_table(header, rows, texts=4)
+    return markdown_table(header, rows, texts=3)
+
+
+def zoo_name(data: str) -> str:
+    """ "resnet-folder" -> "resnet, PACS"."""
+    tower, _, pictures = data.partition("-")
+    return f"{tower}, {'PACS' if pictures == 'folder' else pictures}" if pictures else SETS[data]
 
 
 def likeness() -> str:
@@ -246,7 +287,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "audits": audits,
     "complete": complete,
     "prototypes": likeness,
-    "text span": text_span,
+    "zoo": zoo,
+    "zoo geometry": zoo_geometry,
+    "zoo everything": zoo_everything,
     "scaling": scaling,
 }
 
