@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, normalize
 from torchvision.transforms import v2
 
 from . import ClipLike
-from .calibrated import calibrate, class_detectors, class_leads, dual_directions
+from .calibrated import BETA, calibrate, class_detectors, class_leads, dual_directions
 from .nullspace import Factors, TowerPrototypes, orthonormal_basis
 
 # ---- prototypes in closed form
@@ -139,7 +139,7 @@ def _colour(rgb: Sequence[float]) -> tuple[int, ...]:
 # ---- the text side of the default edit
 
 
-def calibrated_prompts(p: TowerPrototypes, mask: Tensor, beta: float = 1.1) -> Factors:
+def calibrated_prompts(p: TowerPrototypes, mask: Tensor, beta: float = BETA) -> Factors:
     """`calibrated` on the text side, for classes forgotten everywhere: only their prompts move.
 
     A prompt of class c moves by -amount r_c. That takes away the lead which the class has with the

@@ -334,7 +334,7 @@ def oracle(setting: Setting, seed: int = 0) -> tuple[Setting, Setting]:
 
     f = seen.images.f[cell.argsort(stable=True)]
     visual = f.unflatten(0, (C, K, -1))  # (C, K, m, D)
-    reached = normalize(visual @ p.W, dim=-1).mean(2)
+    reached = normalize(visual @ p.seen_projection, dim=-1).mean(2)
     real = replace(p, visual=visual, reached=reached)
     free = replace(setting, task=held)
     return free, replace(free, prototypes=real)
@@ -352,7 +352,7 @@ def detector_scores(setting: Setting, domains: Sequence[str]) -> Tensor:
     f = setting.task.images.f
     edit = fit_edit(p, ForgetRequest(domains=domains), "redirect", beta=1.0)
     A, B = edit.factors["visual"]  # (D, 1), (1, d)
-    reading = (f @ A)[:, 0] / (f @ p.W).norm(dim=1)
+    reading = (f @ A)[:, 0] / (f @ p.seen_projection).norm(dim=1)
 
     # With beta 1, A is the detector times its gain: the largest lead of a synthesised picture over
     # the class that all are pulled to.

@@ -130,18 +130,15 @@ def test_redirect_leaves_the_order_of_the_other_classes_as_it_was(setting: Setti
 
 
 def test_the_detector_scores_are_those_of_the_calibrated_detector(setting: Setting) -> None:
-    """l . h, with l built anew: along the difference of texts, 0 at the domains that stay."""
+    """l . h for h as texts see it, with l built anew: 1 on what goes, 0 on what stays."""
     p = setting.prototypes
-    looks = calibrated.mean_embeddings(p.W, p.visual)
-    calibration = calibrated.calibrate(p.text, looks, p.reached)
-    on = p.text[:, 2].mean(0)
-    off = p.text[:, :2].mean((0, 1))
-    u = normalize(on - off, dim=-1)
-    at_on = calibration.scale * (on @ u)[None]
-    at_off = calibration.scale * (off @ u)[None]
-    detector = calibration.detector(u[None], at_on, at_off)[0]
+    W = p.seen_projection
+    calibration = calibrated.calibrate(p.text, calibrated.mean_embeddings(W, p.visual), p.reached)
+    mean_of_classes = p.text.mean(0, keepdim=True)
+    goes = torch.arange(3)[None] == 2
+    detector = calibrated.cell_detectors(calibration, mean_of_classes, goes)[0]
 
-    h = normalize(setting.task.images.f @ p.W, dim=-1)
+    h = normalize(setting.task.images.f @ W, dim=-1)
     scores = detector_scores(setting, p.grid.domains[2:])
     assert torch.allclose(scores, h @ detector, atol=1e-4)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from clip_unlearn import ForgetRequest, evaluate
+from clip_unlearn.core.calibrated import BETA
 from clip_unlearn.core.errors import InputError
 from clip_unlearn.lessons.scenes import default_of, measure, pictures, strength_panel
 from clip_unlearn.measure.evaluate import group_masks, predict
@@ -48,7 +49,7 @@ def test_another_method_can_be_chosen(setting: Setting) -> None:
 
 def test_sliders_start_where_fit_edit_would(setting: Setting, request_of: ForgetRequest) -> None:
     panel = strength_panel(setting, request_of, beta=(0, 2))
-    assert panel.controls["beta"].value == 1.1, "every paradigm's default method has beta 1.1"
+    assert panel.controls["beta"].value == BETA, "every paradigm's default method has this beta"
     assert torch.equal(
         panel.scene._stage.edit.factors["visual"][0], panel.scene.fit().factors["visual"][0]
     )
