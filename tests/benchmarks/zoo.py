@@ -3,6 +3,7 @@
     python tests/benchmarks/zoo.py measure bundled                              the bundled CLIP
     python tests/benchmarks/zoo.py measure NAME --model DIR --images DIR        another one
     python tests/benchmarks/zoo.py measure NAME ... --everything                see below
+    python tests/benchmarks/zoo.py oracle NAME ...                              see below
     python tests/benchmarks/zoo.py choose                                       the table
 
 `measure` fits every candidate setting on one CLIP, and measures every request: one row for each
@@ -15,15 +16,19 @@ classes, plus what all that stays loses, plus what the same class loses.
 `data/train_zoo.py` trains CLIPs for it.
 
 With `--everything`, edits are fitted through the whole image projection, instead of through what
-texts see of it: the default setting alone, to zoo_everything.csv.
+texts see of it: the default setting alone, to zoo_everything.csv. `oracle` takes the same removed
+directions and amounts, but fits the detectors to real images, by ridge regression on half of them,
+and measures on the other half: what this kind of edit could do (zoo_oracle.csv).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
+from unittest.mock import patch
 
 import click
 import pandas as pd
@@ -35,6 +40,8 @@ from tqdm import tqdm
 from clip_unlearn import (
     Clip,
     ConceptGrid,
+    ForgetRequest,
+    ProjectionEdit,
     Prototypes,
     all_requests,
     fit_edit,
@@ -45,11 +52,14 @@ from clip_unlearn import (
 from clip_unlearn.core import calibrated as cal
 from clip_unlearn.core import prototypes
 from clip_unlearn.core.nullspace import orthonormal_basis
+from clip_unlearn.core.variants import ridge_solution
+from clip_unlearn.images.datasets import Features
 from clip_unlearn.measure.evaluate import (
     Task,
     classifier,
     group_accuracy,
     group_masks,
+    halves,
     one_thread,
     points,
 )
@@ -69,6 +79,7 @@ GRID = {
 DEFAULT = {"beta": cal.BETA, "neighbours": cal.NEIGHBOURS, "share": cal.SHARE_OF_PICTURES}
 SETTINGS = list(GRID)
 INSIDE, OUTSIDE = 0.5, 2.0
+ORACLE_RIDGE = 0.01  # relative to the mean variance; .1 and 1 forget less
 
 
 # ---- a stretched copy
@@ -119,7 +130,12 @@ def prompts_of(grid: ConceptGrid) -> tuple[list[str], list[str]]:
 
 
 def outcome(
-    setting: Setting, p: Prototypes, W: Tensor, kind: str, **settings: float
+    setting: Setting,
+    p: Prototypes,
+    W: Tensor,
+    kind: str,
+    fit: Callable[..., ProjectionEdit] = fit_edit,
+    **settings: float,
 ) -> dict[str, float]:
     """Mean and worst over every request of a kind; edits are fitted on p, and change W (D, d)."""
     task, unrelated = setting.task, setting.unrelated
@@ -128,7 +144,7 @@ def outcome(
     before = scores.argmax(1).eq(own).float()
     rows = []
     for request in all_requests(p.grid, kind):
-        A, B = fit_edit(p, request, **settings).factors["visual"]
+        A, B = fit(p, request, **settings).factors["visual"]
         after = (scores + _change(task, p, A, B)).argmax(1).eq(own).float()
         groups = group_masks(request.mask(p.grid), task.images)
         was, now = group_accuracy(before, groups), group_accuracy(after, groups)
@@ -239,6 +255,40 @@ def _replace_rows(path: Path, rows: pd.DataFrame, name: str) -> None:
     old = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["data"])
     table = pd.concat([old[old["data"] != name], rows]) if len(old) else rows
     table.round(4).to_csv(path, index=False)
+
+
+# ---- what an oracle can do
+
+
+@main.command()
+@click.argument("name")
+@click.option("--model", default="bundled")
+@click.option("--images", default="bundled")
+@one_thread()
+def oracle(name: str, model: str, images: str) -> None:
+    """The default edit and one whose detectors are fitted to real images, on the same half."""
+    config = SurveyConfig(model=model, images=images, per_cell=PER_CELL)
+    setting = prepare(config, progress=True)
+    p = setting.prototypes
+    fitted_on, measured_on = halves(setting.task)
+    held = replace(setting, task=measured_on)
+    fits = {"default": fit_edit, "oracle": partial(_oracle_edit, images=fitted_on.images)}
+    rows = []
+    for who, fit in fits.items():
+        for kind in KINDS[1:]:
+            rows.append({"data": name, "detector": who, "requests": kind})
+            rows[-1] |= outcome(held, p, p.W, kind, fit)
+    _replace_rows(RESULTS / "zoo_oracle.csv", pd.DataFrame(rows), name)
+
+
+def _oracle_edit(p: Prototypes, request: ForgetRequest, images: Features) -> ProjectionEdit:
+    """The default edit, its detector a ridge regression of "is in a forgotten domain"."""
+    gone = request.mask(p.grid).any(0)[images.domain_of].float()
+    h = normalize(images.f @ p.seen_projection, dim=-1)
+    ridge = ORACLE_RIDGE * h.square().sum() / h.shape[1]
+    detector = ridge_solution(h, gone[:, None], ridge).T  # (1, d)
+    with patch.object(cal, "cell_detectors", lambda *_: detector):
+        return fit_edit(p, request)
 
 
 # ---- leaving one out
