@@ -228,21 +228,24 @@ def thin(delta: Tensor, rtol: float = 1e-4) -> Factors:
 # ---- classes in some domains, from a search too
 
 
-def complete(p: TowerPrototypes, mask: Tensor, beta: float = 1.1, doubt: float = 0.2) -> Factors:
+def complete(
+    p: TowerPrototypes, mask: Tensor, gain: float = 1.0, doubt: float = 0.2, **settings: float
+) -> Factors:
     """`calibrated`, and a search inside the domain does not find the class either.
 
     `calibrated` moves all images of a domain alike, so by cosine with a prompt they keep their
     order. What tells a cell from the rest of its class and of its domain is neither a class nor a
     domain part but the interaction of both, which embeddings nearly lack and features before the
-    projection have. So Delta = calibrated - beta sum_c amount_c i_c r_c^T, with i_c from
-    `interaction_detectors`; rank = number of forgotten classes.
+    projection have. So Delta = calibrated - gain sum_c amount_c i_c r_c^T, with i_c from
+    `interaction_detectors`, and `settings` those of `calibrated`; rank = number of forgotten
+    classes.
     """
-    A, r = calibrated(p, mask, beta)
+    A, r = calibrated(p, mask, **settings)
     chosen = mask.any(1)
     lead_of_cell = torch.einsum("ckd,cd->ck", _reached(p), class_leads(p.class_text))
     amount = lead_of_cell.amax(1)[chosen].clamp_min(0)  # (n,) as in `calibrated`
     i = interaction_detectors(p, mask, doubt)  # (D, n)
-    return A - beta * i * amount, r
+    return A - gain * i * amount, r
 
 
 def interaction_detectors(p: TowerPrototypes, mask: Tensor, doubt: float = 0.2) -> Tensor:

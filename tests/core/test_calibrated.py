@@ -331,6 +331,6 @@ def test_complete_brings_a_cell_near_the_others_of_its_domain_and_leaves_it_else
     # The interaction of one cell of K is 1 - 1/K there and -1/K in the other domains, more than
     # that of the other classes.
     amount = torch.einsum("kd,d->k", p.reached[1], lead).max()
-    step = complete(p, CELLS, beta=1.0, doubt=1e-6)
+    step = complete(p, CELLS, doubt=1e-6)
     moved = (before - ahead(step)) / amount
     close(moved, torch.tensor([-1 / K, -1 / K, 1 - 1 / K]), atol=5e-2)
