@@ -192,6 +192,17 @@ def complete() -> str:
     return markdown_table(list(frame), rows, texts=0)
 
 
+def searches(name: str) -> str:
+    """What a search finds after each edit, and what the edit costs by prompts."""
+    header = ["edit", "in the domain", "elsewhere", "forget", "retained", "same class"]
+    rows = []
+    for _, row in read(f"search_{name}").iterrows():
+        found = [accuracy(row, column) for column in ("inside", "elsewhere", "forget")]
+        cost = [change(row, column) for column in ("retained", "same_class")]
+        rows.append([row["edit"], *found, *cost])
+    return markdown_table(header, rows)
+
+
 def text_span() -> str:
     """The default edit on two geometries of each CLIP, with all of it seen or its texts alone."""
     frame = read("text_span")
@@ -245,6 +256,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ablation domains": lambda: ablation("whole-domain"),
     "audits": audits,
     "complete": complete,
+    "search pacs": lambda: searches("pacs"),
     "prototypes": likeness,
     "text span": text_span,
     "scaling": scaling,
