@@ -256,6 +256,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ablation domains": lambda: ablation("whole-domain"),
     "audits": audits,
     "complete": complete,
+    "search bundled": lambda: searches("bundled"),
     "search pacs": lambda: searches("pacs"),
     "prototypes": likeness,
     "text span": text_span,
