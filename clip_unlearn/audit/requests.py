@@ -87,7 +87,7 @@ def audit_all(
 def _request_of(edit_file: Path) -> ForgetRequest:
     """The request that the edit in a file was fitted for."""
     note = read_edit(edit_file)
-    return ForgetRequest(note["classes"], note["domains"])
+    return ForgetRequest(note["classes"], note["domains"], note.get("complete", False))
 
 
 def _unrelated(folder: str, forgotten: Sequence[str]) -> ImageSet | None:

@@ -8,10 +8,11 @@ images are used here, and only to measure. Accuracies, precisions and cosines ar
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from ..core.concepts import ForgetRequest
 from ..core.edit import ProjectionEdit
 from ..core.errors import InputError
 from ..measure.evaluate import GROUPS, group_masks, one_thread
@@ -19,6 +20,7 @@ from ..measure.setting import Setting
 from .checks import (
     EVERYWHERE,
     FORGET,
+    INSIDE,
     RANDOM_SD,
     SHOTS,
     SOUGHT,
@@ -104,7 +106,7 @@ def audit(setting: Setting, edit: ProjectionEdit, strength: float = 1.0, seed: i
     whole_class = mask.all(1).any()
     partial = not (whole_domain or whole_class)
     frame["reading"] = [_reading(row, sd, partial) for row in rows]
-    return Audit(frame, cells, _verdict(frame, str(edit.request)))
+    return Audit(frame, cells, _verdict(frame, edit.request))
 
 
 def _side_by_side(before: list[Finding], after: list[Finding]) -> list[Comparison]:
@@ -194,10 +196,11 @@ def _remainder(row: Comparison) -> str:
 # ---- all rows in plain sentences
 
 
-def _verdict(frame: pd.DataFrame, request: str) -> str:
+def _verdict(frame: pd.DataFrame, request: ForgetRequest) -> str:
     """The frame of an audit in plain sentences."""
     sentences = [
-        _prompts(frame, request),
+        _prompts(frame, str(replace(request, complete=False))),
+        *(_search_inside(frame) if request.complete else ()),
         *_attacks(frame),
         *_regained(frame),
         *_hiding(frame),
@@ -220,6 +223,16 @@ def _prompts(frame: pd.DataFrame, request: str) -> str:
     prompts = frame.iloc[0]
     verb = verbs.get(prompts["reading"], "still find")
     return f"Prompts {verb} {request} ({prompts['after']:.2f}, chance {prompts['chance']:.2f})."
+
+
+def _search_inside(frame: pd.DataFrame) -> Iterator[str]:
+    """What a search in the forgotten domains finds, of a request that it should not find."""
+    rows = frame[(frame["check"] == "search") & (frame["where"] == INSIDE)]
+    for row in rows[~rows["reading"].str.startswith("not measured")].itertuples():
+        yield (
+            f"It was to go from a search too, which inside these domains shows {row.after:.2f} "
+            f"where it showed {row.before:.2f} (chance {row.chance:.2f}): {row.reading}."
+        )
 
 
 def _prompts_are_silent(frame: pd.DataFrame) -> bool:

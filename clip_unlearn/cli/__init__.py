@@ -89,6 +89,7 @@ def report(out: Path, classes: tuple, domains: tuple, **options) -> None:
     clip-unlearn report --classes dog --domains sketch --out out/     dog sketches; dog photos stay
     clip-unlearn report --classes dog,cat --out out/                  dogs and cats, everywhere
     clip-unlearn report --domains sketch --out out/                   every sketch
+    clip-unlearn report --classes dog --domains sketch --complete --out out/    from a search too
     clip-unlearn report --classes 'cup\\, saucer' --images FOLDER --out out/    a name with a comma
     """
     # matplotlib takes a second to import: not for --help.
@@ -122,6 +123,11 @@ def report(out: Path, classes: tuple, domains: tuple, **options) -> None:
 @shared.STRENGTH
 @shared.TOWERS_OF_MANY
 @click.option(
+    "--complete",
+    is_flag=True,
+    help="Also each class in each domain, complete: can a search there still find it?",
+)
+@click.option(
     "--csv",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write one row a request here.",
@@ -131,6 +137,7 @@ def survey(
     method: str,
     strength: float,
     towers: str,
+    complete: bool,
     csv: Path | None,
     **options,
 ) -> None:
@@ -140,15 +147,16 @@ def survey(
     \b
     clip-unlearn survey --model MODEL --images FOLDER                       all three kinds
     clip-unlearn survey --paradigm global --method null-space --csv rows.csv
+    clip-unlearn survey --paradigm domain-specific --complete               what a search finds
     """
     from ..measure.survey import survey_all
 
     check_parent(csv)
     if not paradigms:
-        paradigms = ("whole-domain",) if method == "redirect" else PARADIGMS
+        paradigms = METHODS[method].paradigms if method in METHODS else PARADIGMS
     with plain_messages():
         config = SurveyConfig(method=method, **of_config(options))
-        frame, table = survey_all(config, paradigms, check_strength(strength), towers)
+        frame, table = survey_all(config, paradigms, check_strength(strength), towers, complete)
     click.echo(table)
     if csv:
         frame.to_csv(csv, index=False, float_format="%.4f")

@@ -44,6 +44,7 @@ from .options import BadInput, flat, of_config, plain_messages
 def audit(
     classes: tuple,
     domains: tuple,
+    complete: bool,
     edit_file: Path | None,
     every: str | None,
     unrelated: str,
@@ -74,6 +75,8 @@ def audit(
         )
     if edit_file and (options["method"] != DEFAULT or towers != "visual"):
         raise BadInput(f"{edit_file} is fitted already; leave out --method and --towers.")
+    if complete and (edit_file or every):
+        raise BadInput("--complete belongs to --classes and --domains; leave it out.")
     with plain_messages():
         writable_home(out)
         config = SurveyConfig(**of_config(options))
@@ -82,7 +85,7 @@ def audit(
         elif edit_file:
             _audit_one(config, None, edit_file, strength, towers, unrelated, out)
         else:
-            request = ForgetRequest(flat(classes) or None, flat(domains) or None)
+            request = ForgetRequest(flat(classes) or None, flat(domains) or None, complete)
             _audit_one(config, request, None, strength, towers, unrelated, out)
 
 

@@ -42,6 +42,7 @@ from .options import BadInput, check_parent, flat, of_config, plain_messages
 def forget(
     classes: tuple,
     domains: tuple,
+    complete: bool,
     strength: float,
     towers: str,
     grid_file: str,
@@ -74,7 +75,8 @@ def forget(
         grid = request_grid(
             config.images, config.layout, config.class_names, config.prompts, grid_file
         )
-        request = ForgetRequest(flat(classes) or None, flat(domains) or None).on(grid)
+        named = ForgetRequest(flat(classes) or None, flat(domains) or None, complete)
+        request = named.on(grid)
         check_fit(request, config.chosen_method, towers)
 
         # The edit.

@@ -249,6 +249,11 @@ REQUEST = _together(
     click.option(
         "--domains", type=Names(), multiple=True, help="Where to forget it; left out: everywhere."
     ),
+    click.option(
+        "--complete",
+        is_flag=True,
+        help="A search inside the domains should not find the classes either.",
+    ),
     STRENGTH,
     click.option(
         "--method", default="default", help=f"default (the paradigm's best), {', '.join(METHODS)}."

@@ -203,11 +203,13 @@ class ForgetRequest:
     """Which cells to forget; None means all of them on that axis.
 
     The three paradigms are three masks: classes alone is global, classes and domains is
-    domain-specific, domains alone is whole-domain (arXiv 2512.14113).
+    domain-specific, domains alone is whole-domain (arXiv 2512.14113). `complete`: a search by a
+    text, among the images of the domains, is not to find the classes either.
     """
 
     classes: tuple[str, ...] | None = None
     domains: tuple[str, ...] | None = None
+    complete: bool = False
 
     def __post_init__(self) -> None:
         for kind in ("classes", "domains"):
@@ -218,6 +220,11 @@ class ForgetRequest:
             object.__setattr__(self, kind, without_repeats)
         if self.classes is None and self.domains is None:
             raise InputError("nothing to forget: name classes, domains, or both.")
+        if self.complete and self.classes is None:
+            raise InputError(
+                "complete is for classes: of a domain that goes as a whole, every image gets one "
+                "answer, and a search inside it still finds each class."
+            )
 
     @property
     def paradigm(self) -> str:
@@ -252,6 +259,7 @@ class ForgetRequest:
         return ForgetRequest(
             None if every_class else classes,
             None if every_domain else domains,
+            self.complete,
         )
 
     def mask(self, grid: ConceptGrid) -> torch.Tensor:
@@ -266,15 +274,15 @@ class ForgetRequest:
     def __str__(self) -> str:
         what = "everything" if self.classes is None else ", ".join(self.classes)
         where = ALL_DOMAINS if self.domains is None else ", ".join(self.domains)
-        return f"{what} in {where}"
+        return f"{what} in {where}" + (", complete" if self.complete else "")
 
 
-def all_requests(grid: ConceptGrid, paradigm: str) -> list[ForgetRequest]:
+def all_requests(grid: ConceptGrid, paradigm: str, complete: bool = False) -> list[ForgetRequest]:
     """Every single-class, single-cell or single-domain request: what a fair mean is taken over."""
     if paradigm == "global":
-        return [ForgetRequest((c,)) for c in grid.classes]
+        return [ForgetRequest((c,), None, complete) for c in grid.classes]
     if paradigm == "domain-specific":
-        return [ForgetRequest((c,), (d,)) for c in grid.classes for d in grid.domains]
+        return [ForgetRequest((c,), (d,), complete) for c in grid.classes for d in grid.domains]
     if paradigm == "whole-domain":
         return [ForgetRequest(None, (d,)) for d in grid.domains]
     raise InputError(f'unknown paradigm "{paradigm}": {", ".join(PARADIGMS)}.')

@@ -15,7 +15,14 @@ from .concepts import PARADIGMS, ForgetRequest
 from .errors import InputError
 from .nullspace import Factors, null_space
 from .prototypes import Prototypes
-from .variants import calibrated_prompts, oblique, oblique_prompts, refined, retain_aware
+from .variants import (
+    calibrated_prompts,
+    complete,
+    oblique,
+    oblique_prompts,
+    refined,
+    retain_aware,
+)
 
 TOWERS = ("visual", "text", "both")
 
@@ -88,6 +95,11 @@ METHODS: dict[str, Method] = {
         fit_prompts=calibrated_prompts,
         prompt_settings={"both": _LIGHT},
     ),
+    "complete": Method(
+        complete,
+        "the default, and a search in the domain finds nothing",
+        paradigms=("domain-specific",),
+    ),
     "redirect": Method(
         redirect,
         "a domain detector pulls every image to one answer",
@@ -104,6 +116,16 @@ METHODS: dict[str, Method] = {
 DEFAULT_METHOD = {
     paradigm: name for name, method in METHODS.items() for paradigm in method.default_for
 }
+
+
+def default_method(request: ForgetRequest) -> str:
+    """The method that `fit_edit` takes if none is named.
+
+    A class that goes everywhere is lost to a search with the default edit too.
+    """
+    if request.complete and request.paradigm == "domain-specific":
+        return "complete"
+    return DEFAULT_METHOD[request.paradigm]
 
 
 def check_fit(request: ForgetRequest, method: str | None = None, towers: str = "visual") -> None:
@@ -129,6 +151,11 @@ def check_fit(request: ForgetRequest, method: str | None = None, towers: str = "
         raise InputError(
             f'method "{method}" is for {kinds} requests; this request is {request.paradigm}.'
         )
+    if request.complete and method != default_method(request):
+        raise InputError(
+            f'a complete {request.paradigm} request is for the method "{default_method(request)}": '
+            f'"{method}" leaves what a search finds.'
+        )
 
 
 def fit_edit(
@@ -141,12 +168,13 @@ def fit_edit(
     """Fit the edit that forgets `request`, from prototypes alone: no image of a data set is used.
 
     `method` None takes the one with the best survey of all requests of the paradigm (see
-    tests/benchmarks/README.md). `settings` override the hyper-parameters of the method; `towers`
-    says which projections change: "visual", "text" or "both".
+    tests/benchmarks/README.md), or "complete" if the request is. `settings` override the
+    hyper-parameters of the method; `towers` says which projections change: "visual", "text" or
+    "both".
     Raises InputError for an unknown method or towers, UnknownNameError for names outside the grid.
     """
     request = request.on(prototypes.grid)
-    method = method or DEFAULT_METHOD[request.paradigm]
+    method = method or default_method(request)
     check_fit(request, method, towers)
 
     edited = ("visual", "text") if towers == "both" else (towers,)

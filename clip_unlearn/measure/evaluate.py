@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from statistics import harmonic_mean
+from statistics import fmean, harmonic_mean
+from typing import NamedTuple
 
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..core.concepts import ConceptGrid
+from ..core.concepts import ConceptGrid, ForgetRequest
 from ..core.edit import ProjectionEdit
 from ..core.prototypes import Prototypes
 from ..images.datasets import Features
@@ -212,6 +213,43 @@ def _in_retained_domains(prototypes: Prototypes, mask: Tensor, unrelated: Task) 
     gone = {name for name, whole in zip(names, forgotten, strict=True) if whole}
     stays = torch.tensor([name not in gone for name in unrelated.grid.domains])
     return stays[unrelated.images.domain_of]
+
+
+# ---- search by a text
+
+
+class Search(NamedTuple):
+    """Average precision of a search for the forgotten classes, their mean."""
+
+    inside: float  # among the images of the domains in which they are forgotten
+    elsewhere: float  # among the images of the other domains; NaN if there are none
+    chance: float  # the share of a class among the images inside
+
+
+def average_precision(scores: Tensor, relevant: Tensor) -> float:
+    """Mean, over the relevant images, of the precision down to their place in the ranking.
+
+    scores (n,), the highest first; relevant (n,) bool. NaN if none is.
+    """
+    found = relevant[scores.argsort(descending=True, stable=True)].double()
+    precision = found.cumsum(0) / torch.arange(1, len(found) + 1)
+    return ((precision * found).sum() / found.sum()).item()
+
+
+def search(task: Task, request: ForgetRequest, W: Tensor, W_text: Tensor) -> Search:
+    """Rank images by their cosine with the prompts of each class of the request: what is found?"""
+    mask = request.mask(task.grid)
+    images = task.images
+    inside = mask.any(0)[images.domain_of]
+    scores = normalize(images.f @ W, dim=-1) @ classifier(task.prompts, W_text).T  # (n, C)
+
+    found_inside, found_elsewhere, chances = [], [], []
+    for c in mask.any(1).nonzero().flatten().tolist():
+        own = images.class_of == c
+        found_inside.append(average_precision(scores[inside, c], own[inside]))
+        found_elsewhere.append(average_precision(scores[~inside, c], own[~inside]))
+        chances.append(own[inside].double().mean().item())
+    return Search(fmean(found_inside), fmean(found_elsewhere), fmean(chances))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -12,7 +13,7 @@ from ..core.edit import check_fit, fit_edit
 from ..core.errors import InputError
 from ..core.prototypes import Prototypes
 from ..models.markdown import markdown_table
-from .evaluate import GROUPS, Task, evaluate, one_thread, points
+from .evaluate import GROUPS, Task, edited_weights, evaluate, one_thread, points, search
 from .setting import SurveyConfig, prepare
 
 # A request of each paradigm, whose names do not matter: to check a method before any work.
@@ -31,6 +32,8 @@ _TITLES = {
     "same_domain": ("same domain", _CHANGE),
     "unrelated": ("unrelated", _CHANGE),
 }
+# Average precision of a search, only of complete requests: where it is measured, and how called.
+_SEARCHES = {"inside": "search in the domain", "elsewhere": "search elsewhere"}
 
 
 @one_thread()
@@ -42,14 +45,17 @@ def every_request(
     unrelated: Task | None = None,
     strength: float = 1.0,
     progress: bool = True,
+    complete: bool = False,
     **settings: float,
 ) -> pd.DataFrame:
     """One row for every request of a paradigm.
 
-    before, forget, paraphrase: accuracies of what is forgotten; other groups: changes in points.
+    before, forget, paraphrase: accuracies of what is forgotten; other groups: changes in points. Of
+    complete requests also the average precision of a search, before and after: in the domains that
+    lose the class (inside), and in the others (elsewhere).
     """
     rows = []
-    requests = all_requests(prototypes.grid, paradigm)
+    requests = all_requests(prototypes.grid, paradigm, complete)
     for request in tqdm(requests, desc=paradigm, disable=not progress):
         edit = fit_edit(prototypes, request, method, **settings)
         frame = evaluate(prototypes, edit, task, sorted({0.0, strength}), unrelated)
@@ -67,6 +73,12 @@ def every_request(
         }
         for group in table.index.difference(["forget"]):
             row[group] = points(accuracy.loc[group, 0.0], accuracy.loc[group, strength])
+        if complete:
+            before = search(task, edit.request, *edited_weights(prototypes, edit, 0.0))
+            after = search(task, edit.request, *edited_weights(prototypes, edit, strength))
+            for where in _SEARCHES:
+                row[f"{where} before"] = getattr(before, where)
+                row[where] = getattr(after, where)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -86,16 +98,30 @@ def summary(frame: pd.DataFrame) -> dict[str, float | str | int]:
             result[f"{column} worst"] = values.max()
         elif column != "before":
             result[f"{column} worst"] = values.min()
+    for where in _SEARCHES:
+        if where in frame:
+            result[f"{where} before"] = frame[f"{where} before"].mean()
+            result[where] = frame[where].mean()
+            result[f"{where} worst"] = (
+                frame[where].max() if where == "inside" else frame[where].min()
+            )
     return result
 
 
 def survey_all(
-    config: SurveyConfig, paradigms: Sequence[str], strength: float = 1.0, towers: str = "visual"
+    config: SurveyConfig,
+    paradigms: Sequence[str],
+    strength: float = 1.0,
+    towers: str = "visual",
+    complete: bool = False,
 ) -> tuple[pd.DataFrame, str]:
     """Every request of every paradigm: one row each, and the table of means (worst) in Markdown.
 
     With one domain only global requests leave something to retain; the others are left out.
+    `complete` adds every class in every domain again, from a search too.
     """
+    if complete:
+        check_fit(replace(LIKE["domain-specific"], complete=True), config.chosen_method, towers)
     for paradigm in paradigms:
         check_fit(LIKE[paradigm], config.chosen_method, towers)
     s = prepare(config, progress=True)
@@ -120,21 +146,42 @@ def survey_all(
         )
         frames.append(frame.assign(paradigm=paradigm))
         summaries.append({**summary(frame), "kind": paradigm})
+    if complete and len(domains) > 1:
+        frame = every_request(
+            s.prototypes,
+            s.task,
+            "domain-specific",
+            config.chosen_method,
+            s.unrelated,
+            strength,
+            complete=True,
+        )
+        frames.append(frame.assign(paradigm="domain-specific"))
+        summaries.append({**summary(frame), "kind": "complete"})
     return pd.concat(frames, ignore_index=True), markdown(summaries)
 
 
 def markdown(summaries: Sequence[Mapping]) -> str:
     """A Markdown table of summaries: mean accuracies and changes in points, the worst in brackets.
 
-    An accuracy or a change that was not measured is left empty.
+    An accuracy or a change that was not measured is left empty. A search has columns if one of the
+    summaries has it.
     """
+    searches = [where for where in _SEARCHES if any(where in row for row in summaries)]
     header = ["requests", "edit", "before", *(title for title, _ in _TITLES.values())]
+    header += [_SEARCHES[where] for where in searches]
     rows = []
     for row in summaries:
         cells = [f"{row['requests']} {row['kind']}", row["method"], f"{row['before']:.3f}"]
         for column, (_, form) in _TITLES.items():
             if column in row:
                 cells.append(form.format(row[column], row[f"{column} worst"]))
+            else:
+                cells.append("")
+        for where in searches:
+            if where in row:
+                after = _ACCURACY.format(row[where], row[f"{where} worst"])
+                cells.append(f"{row[f'{where} before']:.3f} → {after}")
             else:
                 cells.append("")
         rows.append(cells)

@@ -73,7 +73,10 @@ def _removed(edit: Mapping) -> str:
     """One edit as a line of a list."""
     classes = _listed(edit["classes"], "class")
     domains = _listed(edit["domains"], "domain")
-    request = f"**{classes}** in {domains} ({edit['paradigm']})"
+    kind = edit["paradigm"]
+    if edit.get("complete"):
+        kind += ", from a search there too"
+    request = f"**{classes}** in {domains} ({kind})"
 
     ranks = []
     for tower, rank in edit["rank"].items():

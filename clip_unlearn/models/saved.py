@@ -162,7 +162,7 @@ def load_edit(file: str | Path, clip: Clip) -> ProjectionEdit:
     facts, tensors = _read(Path(file))
     towers = dict.fromkeys(name.partition(".")[0] for name in tensors)
     edit = ProjectionEdit(
-        request=ForgetRequest(facts["classes"], facts["domains"]),
+        request=ForgetRequest(facts["classes"], facts["domains"], facts.get("complete", False)),
         method=facts["method"],
         factors={tower: (tensors[f"{tower}.A"], tensors[f"{tower}.B"]) for tower in towers},
         seed=facts["seed"],
@@ -250,6 +250,7 @@ def _edit_facts(edit: ProjectionEdit, strength: float) -> dict:
         "paradigm": edit.request.paradigm,
         "classes": edit.request.classes,
         "domains": edit.request.domains,
+        "complete": edit.request.complete,
         "method": edit.method,
         "towers": edit.towers,
         "strength": strength,

@@ -17,6 +17,7 @@ from ..core.prototypes import Prototypes
 from ..images.classnames import names_in
 from ..measure.evaluate import (
     STRENGTHS,
+    Search,
     Task,
     accuracy_grid,
     edited_weights,
@@ -24,6 +25,7 @@ from ..measure.evaluate import (
     group_masks,
     points,
     predict,
+    search,
 )
 from ..measure.setting import SurveyConfig, check_measurable, prepare
 from ..models.clip import Clip
@@ -43,6 +45,7 @@ class ReportConfig(SurveyConfig):
 
     classes: tuple[str, ...] = ()  # what to forget; () is every class
     domains: tuple[str, ...] = ()  # where to forget it; () is everywhere
+    complete: bool = False  # whether a search inside the domains should not find it either
     strength: float = 1.0  # from 0 (unchanged) to 1 (full edit)
     towers: str = "visual"  # which projections change: visual, text or both
     save_to: str = ""  # folder for metrics.json and edited-clip; "" writes neither
@@ -53,12 +56,14 @@ class ReportConfig(SurveyConfig):
         object.__setattr__(self, "classes", _names("classes", self.classes))
         object.__setattr__(self, "domains", _names("domains", self.domains))
         object.__setattr__(self, "strength", check_strength(self.strength))
+        if not isinstance(self.complete, bool):
+            raise InputError(f"complete is {self.complete!r}; it must be True or False.")
         check_fit(self.request, self.chosen_method, self.towers)
 
     @property
     def request(self) -> ForgetRequest:
         """The request; raises InputError if nothing is named."""
-        return ForgetRequest(self.classes or None, self.domains or None)
+        return ForgetRequest(self.classes or None, self.domains or None, self.complete)
 
     @classmethod
     def from_cell(cls, namespace: Mapping[str, object]) -> ReportConfig:
@@ -107,6 +112,8 @@ class Analysis:
     """Accuracy of each group at each strength, as `evaluate` returns it."""
     predicted: tuple[Tensor, Tensor]
     """(n,) predicted class of each image before the edit, and after it at the report's strength."""
+    searches: tuple[Search, Search] | None
+    """What a search finds before and after, if the request is complete."""
     seconds: dict[str, float]
     """How long each step took: encode, synthesis, fit, total."""
 
@@ -181,6 +188,12 @@ def analyse(config: ReportConfig, progress: bool = False) -> Analysis:
     frame = evaluate(prototypes, edit, setting.task, strengths, setting.unrelated)
     before = predict(setting.task, *edited_weights(prototypes, edit, 0.0))
     after = predict(setting.task, *edited_weights(prototypes, edit, config.strength))
+    searches = None
+    if edit.request.complete and edit.request.domains:
+        searches = (
+            search(setting.task, edit.request, *edited_weights(prototypes, edit, 0.0)),
+            search(setting.task, edit.request, *edited_weights(prototypes, edit, config.strength)),
+        )
 
     seconds = {
         "encode": setting.encode_seconds,
@@ -188,5 +201,14 @@ def analyse(config: ReportConfig, progress: bool = False) -> Analysis:
         "fit": fit_seconds,
         "total": time.perf_counter() - start,
     }
-    predicted = (before, after)
-    return Analysis(config, setting.clip, prototypes, edit, setting.task, frame, predicted, seconds)
+    return Analysis(
+        config=config,
+        clip=setting.clip,
+        prototypes=prototypes,
+        edit=edit,
+        task=setting.task,
+        frame=frame,
+        predicted=(before, after),
+        searches=searches,
+        seconds=seconds,
+    )

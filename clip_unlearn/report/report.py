@@ -37,10 +37,15 @@ def metrics(a: Analysis) -> dict:
     before = forget.loc[0.0]
     after = forget.loc[a.config.strength]
     curve = a.frame.pivot(index="strength", columns="group", values="accuracy").reset_index()
+    searches = None
+    if a.searches:
+        before_search, after_search = a.searches
+        searches = {"before": before_search._asdict(), "after": after_search._asdict()}
     return {
         "paradigm": request.paradigm,
         "classes": list(request.classes or a.grid.classes),
         "domains": list(request.domains or a.grid.domains),
+        "complete": request.complete,
         "method": a.edit.method,
         "towers": a.edit.towers,
         "strength": a.config.strength,
@@ -48,6 +53,7 @@ def metrics(a: Analysis) -> dict:
         "model": a.clip.name,
         "groups": {name: measured.get(name) for name in GROUPS},
         "paraphrase": {"before": before["paraphrase"], "after": after["paraphrase"]},
+        "search": searches,
         "H": None if pd.isna(after["H"]) else float(after["H"]),
         "curve": curve.to_dict("records"),
         "seconds": a.seconds,
@@ -82,7 +88,20 @@ def headline(a: Analysis) -> str:
         for name, row in groups.iterrows()
     ]
     table = markdown_table(["images", "n", "before", "after", "change, points"], rows)
-    return "\n\n".join([what, answer, table, *_skipped(a)])
+    return "\n\n".join([what, answer, *_searches(a), table, *_skipped(a)])
+
+
+def _searches(a: Analysis) -> list[str]:
+    """A sentence on what a search finds, if the request is complete."""
+    if not a.searches:
+        return []
+    before, after = a.searches
+    return [
+        f"A search by the prompts ranks the images of the same domain with an average precision "
+        f"of {before.inside:.2f} before and **{after.inside:.2f}** after; in the other domains, "
+        f"where the classes stay, {before.elsewhere:.2f} and {after.elsewhere:.2f} (1 is all of "
+        f"them first; a random order gives {before.chance:.2f})."
+    ]
 
 
 def _skipped(a: Analysis) -> list[str]:

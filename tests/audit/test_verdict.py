@@ -557,6 +557,17 @@ def test_forgetting_one_cell_looks_inside_its_domain_and_outside(results: dict[s
     assert at(results["cell"], "linear probe on h", "forgotten domains")["chance"] == 0.5
 
 
+def test_of_a_complete_request_the_verdict_says_what_a_search_finds(world: Setting) -> None:
+    edit = fit_edit(world.prototypes, CELL)
+    plain = audited(world, edit)
+    full = audited(world, replace(edit, request=replace(CELL, complete=True)))
+    row = at(full, "search", "forgotten domains")
+    said = f"It was to go from a search too, which inside these domains shows {row['after']:.2f}"
+    assert said in full.verdict and f": {row['reading']}." in full.verdict
+    assert "from a search too" not in plain.verdict
+    assert "complete (" not in full.verdict
+
+
 def test_forgetting_a_domain_probes_all_its_classes_and_the_domain(
     results: dict[str, Audit],
 ) -> None:

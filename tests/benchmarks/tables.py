@@ -193,6 +193,17 @@ def complete() -> str:
     return markdown_table(list(frame), rows, texts=0)
 
 
+def searches(name: str) -> str:
+    """What a search finds after each edit, and what the edit costs by prompts."""
+    header = ["edit", "in the domain", "elsewhere", "forget", "retained", "same class"]
+    rows = []
+    for _, row in read(f"search_{name}").iterrows():
+        found = [accuracy(row, column) for column in ("inside", "elsewhere", "forget")]
+        cost = [change(row, column) for column in ("retained", "same_class")]
+        rows.append([row["edit"], *found, *cost])
+    return markdown_table(header, rows)
+
+
 def zoo() -> str:
     """Each CLIP with the setting that costs least on all others; then its stretched copy."""
     header = ["CLIP", "geometry", "requests", "before", "forget", "retained", "same class"]
@@ -286,6 +297,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "ablation domains": lambda: ablation("whole-domain"),
     "audits": audits,
     "complete": complete,
+    "search bundled": lambda: searches("bundled"),
+    "search pacs": lambda: searches("pacs"),
     "prototypes": likeness,
     "zoo": zoo,
     "zoo geometry": zoo_geometry,

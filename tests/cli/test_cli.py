@@ -74,6 +74,11 @@ def refused(result, out: Path, *words: str) -> None:
         (["--classes", "dog", "--method", "redirect"], ["redirect", "whole-domain requests"]),
         (["--classes", "dog", "--towers", "left"], ["left", "visual"]),
         (["--classes", "dog", "--domains", "sketch", "--towers", "both"], ["global", "visual"]),
+        (["--domains", "sketch", "--complete"], ["complete is for classes"]),
+        (
+            ["--classes", "dog", "--domains", "sketch", "--complete", "--method", "oblique"],
+            ["oblique", '"complete"', "search"],
+        ),
         (["--classes", "dog", "--per-cell", "0"], ["per_cell", "at least 1"]),
         (["--domains", "photo,painting,cartoon,sketch"], ["whole grid"]),
         (["--classes", "dog", "--images", "no/such/folder"], ["no/such/folder"]),
@@ -403,6 +408,41 @@ def test_evaluate_agrees_with_the_model_and_tells_what_was_forgotten(
     assert cell["accuracy"] == pytest.approx(right[mine].float().mean().item())
     (empty,) = [c for c in numbers["cells"] if c["n"] == 0]
     assert (empty["class"], empty["domain"], empty["accuracy"]) == ("cat", "art painting", None)
+
+
+def test_a_complete_request_goes_from_the_command_to_the_edit(
+    clip_folder: Path, folder: Path, tmp_path: Path
+) -> None:
+    out, request = tmp_path / "out", ("--classes", "dog", "--domains", "sketch", "--complete")
+    shared = ("--model", clip_folder, "--images", folder, "--per-cell", "1")
+    result = run("forget", *shared, *request, "--out", out)
+    assert result.exit_code == 0 and "dog in sketch, complete: complete" in result.output
+    facts = json.loads((out / "edit.json").read_text())
+    assert facts["complete"] is True and facts["method"] == "complete"
+
+
+def test_a_survey_of_complete_requests_has_a_row_and_columns_of_its_own(
+    clip_folder: Path, folder: Path, tmp_path: Path
+) -> None:
+    shared = ("--model", clip_folder, "--images", folder, "--per-cell", "1")
+    csv = tmp_path / "rows.csv"
+    result = run("survey", *shared, "--paradigm", "global", "--complete", "--csv", csv)
+    assert result.exit_code == 0, result.output
+    assert "search in the domain" in result.output and "8 complete | complete" in result.output
+    rows = pd.read_csv(csv)
+    assert rows["paradigm"].tolist() == ["global"] * 3 + ["domain-specific"] * 8
+    cells = rows["paradigm"] == "domain-specific"
+    assert rows.loc[cells, ["inside", "inside before"]].notna().all(axis=None)
+    assert rows.loc[~cells, "inside"].isna().all()
+    result = run("survey", *shared, "--complete", "--method", "oblique")
+    assert result.exit_code == 2 and "a search finds" in result.output
+
+
+def test_a_method_for_one_paradigm_is_surveyed_there_alone(clip_folder: Path, folder: Path) -> None:
+    shared = ("--model", clip_folder, "--images", folder, "--per-cell", "1")
+    result = run("survey", *shared, "--method", "complete")
+    assert result.exit_code == 0 and "domain-specific" in result.output
+    assert "global" not in result.output
 
 
 def test_evaluate_says_why_there_are_no_groups(

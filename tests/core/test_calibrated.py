@@ -11,7 +11,12 @@ from torch.nn.functional import normalize
 
 from clip_unlearn.core import calibrated as cal
 from clip_unlearn.core.nullspace import TowerPrototypes
-from clip_unlearn.core.variants import calibrated_prompts
+from clip_unlearn.core.variants import (
+    calibrated_prompts,
+    complete,
+    interaction,
+    interaction_detectors,
+)
 
 C, K, D, WIDTH, LEVEL = 5, 3, 40, 24, 0.4
 
@@ -278,3 +283,79 @@ def test_what_pictures_reach_decides_how_much_is_removed() -> None:
         )
     )
     assert strong > 1.5 * weak
+
+
+# ---- from a search too
+
+
+def with_interaction(size: float, seed: int = 1) -> TowerPrototypes:
+    """The world, whose features also hold something of each cell alone, which W does not see."""
+    p = world().seen
+    rng = torch.Generator().manual_seed(seed)
+    unseen = torch.linalg.svd(p.W.T).Vh[WIDTH:]  # (D - WIDTH, D)
+    own = size * torch.randn(C, K, D - WIDTH, generator=rng) @ unseen
+    return p._replace(features=p.features + own[:, :, None])
+
+
+def unit_cells(p: TowerPrototypes) -> Tensor:
+    """(C, K, D) features of unit embeddings."""
+    return (p.features / (p.features @ p.W).norm(dim=-1, keepdim=True)).mean(2)
+
+
+@pytest.mark.parametrize("mask", [CELLS, TWO], ids=["one cell", "two classes"])
+def test_an_interaction_detector_reads_what_is_neither_class_nor_domain(mask: Tensor) -> None:
+    p = with_interaction(0.3)
+    i = interaction_detectors(p, mask, doubt=1e-6)
+    cells = unit_cells(p)
+    for n, c in enumerate(mask.any(1).nonzero().flatten().tolist()):
+        goes = torch.zeros(C, K, 1)
+        goes[c] = mask[c][:, None].float()
+        # What is additive reads 0; so each cell reads the interaction of where the class goes.
+        close(cells @ i[:, n], interaction(goes)[..., 0], atol=3e-2)
+        close(cells.mean((0, 1)) @ i[:, n], 0.0, atol=1e-2)
+        for text in (p.text.mean(1), p.text.mean(0)):
+            close(cal.centred(text) @ p.W.T @ i[:, n], 0.0, atol=2e-2)
+
+
+def test_the_interaction_has_no_mean_over_classes_or_domains() -> None:
+    x = torch.randn(C, K, 4)
+    found = interaction(x)
+    close(found.mean(0), 0.0, atol=1e-6)
+    close(found.mean(1), 0.0, atol=1e-6)
+    a, d = torch.randn(C, 1, 4), torch.randn(1, K, 4)
+    close(interaction(x + a + d), found, atol=1e-5)
+
+
+def test_where_features_are_sums_complete_is_calibrated() -> None:
+    (A, B), (A2, B2) = (fit(with_interaction(0.0), TWO) for fit in (cal.calibrated, complete))
+    assert torch.equal(B, B2)
+    close(A2, A, atol=1e-4)
+
+
+def test_with_more_doubt_less_of_the_interaction_is_read() -> None:
+    p = with_interaction(0.3)
+    sizes = [float(interaction_detectors(p, CELLS, doubt).norm()) for doubt in (0.01, 0.2, 5, 1e6)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < 1e-3 * sizes[0]
+
+
+def test_complete_brings_a_cell_near_the_others_of_its_domain_and_leaves_it_elsewhere() -> None:
+    p = with_interaction(0.3)
+    lead = cal.class_leads(p.class_text)[1]
+
+    def ahead(edit: tuple[Tensor, Tensor]) -> Tensor:
+        """(K,) how far class 1 is ahead of the other classes of a domain in a search for it."""
+        A, B = edit
+        scores = unit_cells(p) @ (p.W + A @ B) @ lead  # (C, K)
+        return scores[1] - scores[[0, 2, 3, 4]].mean(0)
+
+    before = ahead((torch.zeros(D, 1), torch.zeros(1, WIDTH)))
+    calibrated = ahead(cal.calibrated(p, CELLS))
+    close(calibrated, before, atol=2e-2)
+
+    # The interaction of one cell of K is 1 - 1/K there and -1/K in the other domains, more than
+    # that of the other classes.
+    amount = torch.einsum("kd,d->k", p.reached[1], lead).max()
+    step = complete(p, CELLS, doubt=1e-6)
+    moved = (before - ahead(step)) / amount
+    close(moved, torch.tensor([-1 / K, -1 / K, 1 - 1 / K]), atol=5e-2)

@@ -97,6 +97,16 @@ def test_a_request_for_everything_is_an_error(request_: ForgetRequest) -> None:
         request_.mask(GRID)
 
 
+def test_a_complete_request_stays_complete_and_is_for_classes(grid: ConceptGrid) -> None:
+    request = ForgetRequest(["Dog"], ["sketch"], complete=True)
+    assert request.on(grid).complete and "complete" in str(request)
+    assert torch.equal(request.mask(grid), ForgetRequest(["dog"], ["sketch"]).mask(grid))
+    assert all(r.complete for r in all_requests(grid, "domain-specific", complete=True))
+    for whole in ({"domains": ["sketch"]}, {"classes": grid.classes, "domains": ["sketch"]}):
+        with pytest.raises(InputError, match="complete is for classes"):
+            ForgetRequest(**whole, complete=True).on(grid)
+
+
 def test_a_request_reads_as_a_phrase() -> None:
     assert str(ForgetRequest(["dog"])) == "dog in all domains"
     assert str(ForgetRequest(None, ["sketch"])) == "everything in sketch"

@@ -275,6 +275,18 @@ def test_redirect_is_refused_where_no_whole_domain_is_forgotten(
         fit_edit(prototypes, REQUESTS[paradigm], "redirect")
 
 
+def test_a_complete_request_takes_the_method_made_for_it(prototypes: Prototypes) -> None:
+    cell = ForgetRequest(["dog"], ["sketch"], complete=True)
+    edit = fit_edit(prototypes, cell)
+    assert edit.method == "complete" and edit.request.complete
+    # A class that goes everywhere is lost to a search already.
+    assert fit_edit(prototypes, ForgetRequest(["dog"], complete=True)).method == "calibrated"
+    with pytest.raises(InputError, match='"oblique" leaves what a search finds'):
+        fit_edit(prototypes, cell, "oblique")
+    with pytest.raises(InputError, match="for domain-specific requests"):
+        fit_edit(prototypes, REQUESTS["global"], "complete")
+
+
 def test_unknown_towers_list_the_towers(prototypes: Prototypes) -> None:
     with pytest.raises(InputError, match=r'unknown towers "audio": visual, text, both'):
         fit_edit(prototypes, REQUESTS["global"], towers="audio")

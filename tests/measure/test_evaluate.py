@@ -32,11 +32,13 @@ from clip_unlearn.measure.evaluate import (
     GROUPS,
     STRENGTHS,
     Task,
+    average_precision,
     classifier,
     edited_weights,
     group_masks,
     harmonic,
     one_thread,
+    search,
 )
 from clip_unlearn.measure.survey import markdown, summary
 
@@ -335,6 +337,48 @@ def test_the_table_of_summaries_has_a_cell_for_every_group() -> None:
         and "| 2 global | oblique | 0.700 |" in line
     )
     assert head.count("|") == rule.count("|") == line.count("|") == 3 + len(GROUPS) + 1 + 1
+
+
+def test_average_precision_of_a_ranking_counted_by_hand() -> None:
+    scores = torch.tensor([0.9, 0.1, 0.7, 0.4])
+    relevant = torch.tensor([True, False, False, True])  # places 1 and 3 of the ranking
+    assert average_precision(scores, relevant) == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert math.isnan(average_precision(scores, torch.zeros(4, dtype=torch.bool)))
+
+
+def test_a_search_is_inside_the_domains_of_the_request_and_elsewhere() -> None:
+    # Like dogs look the second sketch, which is one, and the last, a house; then comes the order.
+    task = hand_made([0, 0, 1, 2, 0, 1, 0, 1])
+    eye = torch.eye(3)
+    found = search(task, ForgetRequest(["dog"], ["sketch"]), eye, eye)
+    assert found.inside == pytest.approx((1 / 1 + 2 / 4) / 2)  # dog, house, cat, dog
+    assert found.elsewhere == 1.0
+    assert found.chance == 0.5
+
+
+def test_a_complete_survey_says_what_a_search_finds(prototypes: Prototypes, task: Task) -> None:
+    plain, full = (
+        every_request(prototypes, task, "domain-specific", progress=False, complete=complete)
+        for complete in (False, True)
+    )
+    assert "inside" not in plain and len(full) == len(plain)
+    assert set(full["method"]) == {"complete"}
+    edit = fit_edit(prototypes, ForgetRequest(["dog"], ["sketch"], complete=True))
+    row = full.set_index("request").loc[str(edit.request)]
+    for strength, suffix in ((0.0, " before"), (1.0, "")):
+        expected = search(task, edit.request, *edited_weights(prototypes, edit, strength))
+        for where in ("inside", "elsewhere"):
+            assert row[where + suffix] == getattr(expected, where)
+
+    found = summary(full)
+    assert found["inside worst"] == full["inside"].max()
+    assert found["elsewhere worst"] == full["elsewhere"].min()
+    header, _, first, second = markdown(
+        [{**summary(plain), "kind": "plain"}, {**found, "kind": "complete"}]
+    ).splitlines()
+    assert "search in the domain" in header
+    assert f"{found['inside before']:.3f} → {found['inside']:.3f}" in second
+    assert "→" not in first
 
 
 def test_one_thread_gives_the_threads_back_whatever_happens() -> None:

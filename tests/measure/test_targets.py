@@ -109,6 +109,16 @@ def test_the_same_settings_hold_on_real_images() -> None:
     assert domains["forget"] <= 0.15 and domains["retained"] >= -5
 
 
+@pytest.mark.skipif(not PACS.is_dir(), reason="the PACS images of development are not here")
+def test_complete_hides_a_class_from_a_search_in_its_domain_on_real_images() -> None:
+    s = prepare(SurveyConfig(model=str(PACS / "clip"), images=str(PACS / "images")))
+    frame = every_request(s.prototypes, s.task, "domain-specific", complete=True, progress=False)
+    found = summary(frame)
+    assert found["inside before"] >= 0.7 and found["inside"] <= 0.45
+    assert found["elsewhere"] >= found["elsewhere before"] - 0.08
+    assert found["forget"] <= 0.05 and found["same_class"] >= -5 and found["retained"] >= -4
+
+
 @pytest.mark.parametrize("domains", [(0,), (1,), (2,), (3,), (0, 2), (0, 1, 3)], ids=str)
 def test_a_class_is_forgotten_whatever_the_number_of_domains(
     bundled: Setting, domains: tuple[int, ...]

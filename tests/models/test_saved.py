@@ -12,6 +12,7 @@ import huggingface_hub
 import open_clip
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import REQUESTS
 
@@ -69,6 +70,28 @@ def test_an_edit_read_back_is_the_same_edit(
     assert again.seed == prototypes.seed
     assert again.base == clip.fingerprint()
     assert again.towers == edit.towers
+
+
+def test_a_complete_request_is_read_back_and_on_the_card(
+    prototypes: Prototypes, clip: Clip, tmp_path: Path
+) -> None:
+    edit = fit_edit(prototypes, ForgetRequest(["dog"], ["sketch"], complete=True))
+    assert load_edit(save_edit(edit, tmp_path / "edit.safetensors"), clip).request == edit.request
+    folder = save_edited(clip, edit, 1.0, tmp_path / "out")
+    assert json.loads((folder / "edit.json").read_text())["complete"] is True
+    assert "from a search there too" in (folder / "README.md").read_text()
+
+
+def test_an_edit_of_an_earlier_version_is_not_complete(
+    edit: ProjectionEdit, clip: Clip, tmp_path: Path
+) -> None:
+    file = save_edit(edit, tmp_path / "edit.safetensors")
+    with safe_open(file, "pt") as held:
+        note = held.metadata()
+    facts = json.loads(note["edit"])
+    assert facts.pop("complete") is False
+    save_file(load_file(file), file, {**note, "edit": json.dumps(facts)})
+    assert load_edit(file, clip).request == edit.request
 
 
 def test_an_edit_of_vit_b_32_size_is_small(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from clip_unlearn.cli import main
 from clip_unlearn.core.errors import InputError
+from clip_unlearn.measure.evaluate import edited_weights, search
 from clip_unlearn.models.clip import load_clip
 from clip_unlearn.report import notebook
 from clip_unlearn.report import report as report_module
@@ -63,6 +64,21 @@ def test_metrics_have_the_promised_shape_and_agree_with_a_run_in_python(made) ->
             {"n": row["n"], "before": row["before"], "after": row["after"]}
         )
     assert found["groups"]["forget"]["after"] < found["groups"]["forget"]["before"]
+
+
+def test_a_complete_request_says_what_a_search_finds() -> None:
+    cell = {"classes": ("dog",), "domains": ("sketch",), "images_per_cell": 3}
+    plain, full = analyse(ReportConfig(**cell)), analyse(ReportConfig(**cell, complete=True))
+    assert report_module.metrics(plain)["search"] is None
+    assert "search" not in report_module.headline(plain)
+
+    found = report_module.metrics(full)
+    assert found["complete"] is True and found["method"] == "complete"
+    after = found["search"]["after"]
+    weights = edited_weights(full.prototypes, full.edit, 1.0)
+    assert after == search(full.task, full.edit.request, *weights)._asdict()
+    assert after["chance"] == 1 / 16 and found["search"]["before"] != after
+    assert f"**{after['inside']:.2f}** after" in report_module.headline(full)
 
 
 def test_groups_that_a_paradigm_lacks_are_null() -> None:
@@ -148,6 +164,7 @@ def test_names_may_come_as_one_text_as_papermill_passes_them(
         {"per_cell": 2.5},
         {"seed": -1},
         {"towers": "x"},
+        {"complete": "yes"},
         {"method": "x"},
     ],
 )
