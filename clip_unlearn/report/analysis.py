@@ -25,7 +25,7 @@ from ..measure.evaluate import (
     points,
     predict,
 )
-from ..measure.setting import SurveyConfig, check_measurable, prepare
+from ..measure.setting import Setting, SurveyConfig, check_measurable, prepare
 from ..models.clip import Clip
 
 # The groups of images that a report shows examples of, in this order, and how it calls them.
@@ -109,6 +109,8 @@ class Analysis:
     """(n,) predicted class of each image before the edit, and after it at the report's strength."""
     seconds: dict[str, float]
     """How long each step took: encode, synthesis, fit, total."""
+    cached: tuple[str, ...]
+    """The steps that an earlier run made: their seconds were spent there, and are in no total."""
 
     @property
     def grid(self) -> ConceptGrid:
@@ -188,5 +190,22 @@ def analyse(config: ReportConfig, progress: bool = False) -> Analysis:
         "fit": fit_seconds,
         "total": time.perf_counter() - start,
     }
-    predicted = (before, after)
-    return Analysis(config, setting.clip, prototypes, edit, setting.task, frame, predicted, seconds)
+    return Analysis(
+        config=config,
+        clip=setting.clip,
+        prototypes=prototypes,
+        edit=edit,
+        task=setting.task,
+        frame=frame,
+        predicted=(before, after),
+        seconds=seconds,
+        cached=_cached(setting),
+    )
+
+
+def _cached(setting: Setting) -> tuple[str, ...]:
+    """The steps that the cache saved, by their names in `Analysis.seconds`."""
+    tasks = [setting.task, setting.unrelated]
+    encoded = all(task.images.cached for task in tasks if task is not None)
+    saved = {"encode": encoded, "synthesis": setting.prototypes.cached}
+    return tuple(step for step, was_saved in saved.items() if was_saved)

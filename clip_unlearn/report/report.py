@@ -51,6 +51,7 @@ def metrics(a: Analysis) -> dict:
         "H": None if pd.isna(after["H"]) else float(after["H"]),
         "curve": curve.to_dict("records"),
         "seconds": a.seconds,
+        "cached": list(a.cached),
         "skipped": list(a.task.images.skipped),
         "versions": versions(SOFTWARE),
     }
@@ -124,11 +125,17 @@ def provenance(a: Analysis) -> str:
         f"{a.seconds['fit']:.3f} s",
         f"{a.seconds['total']:.1f} s",
     ]
-    steps = ["encode images", "synthesise prototypes", "fit the edit", "the analysis"]
-    timings = markdown_table(steps, [seconds], texts=0)
+    steps = {
+        "encode": "encode images",
+        "synthesis": "synthesise prototypes",
+        "fit": "fit the edit",
+        "total": "the analysis",
+    }
+    header = [f"{title} (cached)" if step in a.cached else title for step, title in steps.items()]
+    timings = markdown_table(header, [seconds], texts=0)
     kept = (
-        "Encoding and synthesis are kept and reused: their times are those of the run that made "
-        "them."
+        "Encoding and synthesis are kept and reused: where it says *cached*, the time is that of "
+        "the run that made them, and the analysis did not spend it."
     )
     software = ", ".join(f"{name} {number}" for name, number in versions(SOFTWARE).items())
     return "\n\n".join([made, timings, kept, software])
@@ -155,10 +162,18 @@ def result_table(numbers: Mapping) -> str:
             lines.append(_group_line("forget, paraphrased", count, paraphrase))
 
     # What it comes to.
-    end = ", ".join(f"{step} {value:.1f} s" for step, value in numbers["seconds"].items())
+    end = ", ".join(_time(step, numbers) for step in numbers["seconds"])
     if numbers["H"] is not None:
         end = f"H {numbers['H']:.3f}   {end}"
     return "\n".join([request, "", *lines, "", end])
+
+
+def _time(step: str, numbers: Mapping) -> str:
+    """How long a step took; of a cached one, how long it took when it was made."""
+    seconds = numbers["seconds"][step]
+    if step in numbers["cached"]:
+        return f"{step} cached (made in {seconds:.1f} s)"
+    return f"{step} {seconds:.1f} s"
 
 
 def _group_line(name: str, count: int, accuracy: Mapping[str, float]) -> str:
@@ -202,7 +217,7 @@ def write_report(config: ReportConfig, out: str | Path, progress: bool = True) -
 
     # The slow steps, here because of their progress bars: the notebook then reads them from the
     # cache.
-    analyse(config, progress)
+    first = analyse(config, progress)
 
     with tempfile.TemporaryDirectory(prefix=".clip-unlearn.partial-", dir=home) as folder:
         stage = Path(folder)
@@ -213,9 +228,11 @@ def write_report(config: ReportConfig, out: str | Path, progress: bool = True) -
         page = notebook.render_html(stage / "report.ipynb")
         (stage / "report.html").write_text(page, encoding="utf-8")
 
-        # The total is that of the whole job, which only this function knows.
+        # Only this function knows the total of the whole job, and what it found in the cache: the
+        # notebook finds everything there.
         numbers = json.loads((stage / "metrics.json").read_text())
         numbers["seconds"]["total"] = time.perf_counter() - start
+        numbers["cached"] = list(first.cached)
         _write_json(stage / "metrics.json", numbers)
 
         # Everything is there: put it in place.

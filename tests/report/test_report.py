@@ -170,3 +170,27 @@ def test_images_that_were_skipped_are_listed_in_the_report(tmp_path: Path) -> No
     headline = report_module.headline(a)
     assert "1 unreadable image" in headline and "broken.jpg" in headline
     assert len(report_module.metrics(a)["skipped"]) == 1
+
+
+def test_what_an_earlier_run_made_is_called_cached(
+    clip_folder: Path, folder: Path, tmp_path: Path, fresh_cache: Path
+) -> None:
+    config = ReportConfig(
+        classes=("dog",), model=str(clip_folder), images=str(folder), per_cell=1, save_clip=False
+    )
+    printed = []
+    for name in ("first", "second"):
+        numbers = write_report(config, tmp_path / name, progress=False)
+        assert json.loads((tmp_path / name / "metrics.json").read_text()) == numbers
+        printed.append(report_module.result_table(numbers).splitlines()[-1])
+
+    # The first run spent the time itself; the second took no part of it.
+    first, second = printed
+    assert "cached" not in first and re.search(r"synthesis \d+\.\d s, fit", first)
+    assert re.search(r"encode cached \(made in \d+\.\d s\)", second)
+    assert re.search(r"synthesis cached \(made in \d+\.\d s\)", second)
+    assert not re.search(r"(fit|total) cached", second)
+
+    # The notebook reads what the job has just made.
+    page = (tmp_path / "first" / "report.html").read_text()
+    assert "synthesise prototypes (cached)" in page and "fit the edit (cached)" not in page
