@@ -204,6 +204,21 @@ def text_span() -> str:
     return markdown_table(header, rows, texts=4)
 
 
+def real_geometry() -> str:
+    """What the edits assume, on a real CLIP, by the number of captions that span what is seen."""
+    header = ["captions", "dimensions", "share of images", "scale", "level", "of captions"]
+    header += ["scale, seen", "level, seen", "of captions, seen"]
+    rows = []
+    for _, row in read("real_geometry").iterrows():
+        cells = [f"{row['captions']:.0f}", f"{row['span']:.0f}", f"{row['share']:.2f}"]
+        for seen in ("", "seen "):
+            for name in ("scale", "level"):
+                cells.append(f"{row[seen + name]:.2f} (sd {row[f'{seen}{name} sd']:.2f})")
+            cells.append(f"{row[f'{seen}level of captions']:.2f}")
+        rows.append(cells)
+    return markdown_table(header, rows, texts=0)
+
+
 def likeness() -> str:
     """Cosine of each part of the prototypes to the same part of real images, and relative size."""
     frame = read("prototypes")
@@ -247,6 +262,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "complete": complete,
     "prototypes": likeness,
     "text span": text_span,
+    "real geometry": real_geometry,
     "scaling": scaling,
 }
 
