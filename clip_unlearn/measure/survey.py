@@ -13,6 +13,7 @@ from ..core.errors import InputError
 from ..core.prototypes import Prototypes
 from ..models.markdown import markdown_table
 from .evaluate import GROUPS, Task, evaluate, one_thread, points
+from .predicted import predicted_change, simulated
 from .setting import SurveyConfig, prepare
 
 # A request of each paradigm, whose names do not matter: to check a method before any work.
@@ -30,6 +31,7 @@ _TITLES = {
     "same_class": ("same class", _CHANGE),
     "same_domain": ("same domain", _CHANGE),
     "unrelated": ("unrelated", _CHANGE),
+    "predicted": ("retained, predicted", _CHANGE),
 }
 
 
@@ -47,8 +49,10 @@ def every_request(
     """One row for every request of a paradigm.
 
     before, forget, paraphrase: accuracies of what is forgotten; other groups: changes in points.
+    predicted: the change of what is retained as it was foreseen without images.
     """
     rows = []
+    foreseen = simulated(prototypes, task)
     requests = all_requests(prototypes.grid, paradigm)
     for request in tqdm(requests, desc=paradigm, disable=not progress):
         edit = fit_edit(prototypes, request, method, **settings)
@@ -67,6 +71,8 @@ def every_request(
         }
         for group in table.index.difference(["forget"]):
             row[group] = points(accuracy.loc[group, 0.0], accuracy.loc[group, strength])
+        if foreseen is not None:
+            row["predicted"] = predicted_change(prototypes, edit, foreseen, strength)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -77,7 +83,7 @@ def summary(frame: pd.DataFrame) -> dict[str, float | str | int]:
         "requests": len(frame),
         "method": frame["method"].iloc[0],
     }
-    for column in ("before", "forget", "paraphrase", *GROUPS[1:]):
+    for column in ("before", "forget", "paraphrase", *GROUPS[1:], "predicted"):
         if column not in frame:
             continue
         values = frame[column].dropna()

@@ -25,6 +25,8 @@ from ..measure.evaluate import (
     points,
     predict,
 )
+from ..measure.predicted import predicted_change, simulated
+from ..measure.readings import Readings, readings
 from ..measure.setting import Setting, SurveyConfig, check_measurable, prepare
 from ..models.clip import Clip
 
@@ -105,6 +107,10 @@ class Analysis:
     task: Task
     frame: pd.DataFrame
     """Accuracy of each group at each strength, as `evaluate` returns it."""
+    readings: Readings | None
+    """What the edit's detectors read on the images; None if it has none."""
+    foreseen: float | None
+    """The change of what is retained, in points, as predicted without images; None if not."""
     predicted: tuple[Tensor, Tensor]
     """(n,) predicted class of each image before the edit, and after it at the report's strength."""
     seconds: dict[str, float]
@@ -197,6 +203,10 @@ def analyse(config: ReportConfig, progress: bool = False) -> Analysis:
         edit=edit,
         task=setting.task,
         frame=frame,
+        foreseen=predicted_change(
+            prototypes, edit, simulated(prototypes, setting.task), config.strength
+        ),
+        readings=readings(prototypes, edit, setting.task.images),
         predicted=(before, after),
         seconds=seconds,
         cached=_cached(setting),

@@ -19,6 +19,7 @@ from ..core.errors import InputError
 from ..images.prompts import NAMED
 from ..measure.evaluate import GROUPS
 from ..measure.plots import LABELS
+from ..measure.readings import warnings_of
 from ..models.files import put, writable_home
 from ..models.markdown import markdown_table
 from ..models.saved import check_folder, save_edited, versions
@@ -50,6 +51,8 @@ def metrics(a: Analysis) -> dict:
         "paraphrase": {"before": before["paraphrase"], "after": after["paraphrase"]},
         "H": None if pd.isna(after["H"]) else float(after["H"]),
         "curve": curve.to_dict("records"),
+        "predicted": {"retained": a.foreseen},
+        "readings": asdict(a.readings) if a.readings else None,
         "seconds": a.seconds,
         "cached": list(a.cached),
         "skipped": list(a.task.images.skipped),
@@ -83,7 +86,13 @@ def headline(a: Analysis) -> str:
         for name, row in groups.iterrows()
     ]
     table = markdown_table(["images", "n", "before", "after", "change, points"], rows)
-    return "\n\n".join([what, answer, table, *_skipped(a)])
+    foreseen = []
+    if a.foreseen is not None:
+        foreseen.append(
+            f"Predicted for what is retained, without any image: {a.foreseen:+.1f} points."
+        )
+    out_of_range = warnings_of(a.readings, a.config.strength)
+    return "\n\n".join([what, answer, table, *foreseen, *out_of_range, *_skipped(a)])
 
 
 def _skipped(a: Analysis) -> list[str]:
