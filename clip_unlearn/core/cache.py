@@ -86,7 +86,7 @@ def read_kept(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
 
 
 def kept_pictures(entry: str) -> dict[str, Tensor | float] | None:
-    """visual, reached and seconds of an entry of prototypes; None if nobody has made it yet."""
+    """visual, reached, seconds and cached of an entry; None if nobody has made it yet."""
     for folder in (bundled("prototypes"), cache_dir() / "prototypes"):
         kept = read_kept(folder / entry)
         if kept is None:
@@ -94,7 +94,7 @@ def kept_pictures(entry: str) -> dict[str, Tensor | float] | None:
         tensors, metadata = kept
         try:
             fields = {name: tensors[name].float() for name in ("visual", "reached")}
-            return {**fields, "seconds": float(metadata.get("seconds", 0))}
+            return {**fields, "seconds": float(metadata.get("seconds", 0)), "cached": True}
         except (KeyError, ValueError) as error:
             warnings.warn(f"{folder / entry} is made again, without {error}", stacklevel=2)
     return None

@@ -41,6 +41,7 @@ class Prototypes:
     seed: int = 0
     kind: str = "blend"
     seconds: float = 0.0  # that the synthesis took when it was made
+    cached: bool = False  # whether that was in an earlier run
     base: str = ""  # fingerprint of the CLIP
 
     @property

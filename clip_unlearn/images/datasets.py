@@ -75,6 +75,7 @@ class Features(_Labelled):
     paths: tuple[Path, ...]
     skipped: tuple[str, ...] = ()  # a line for each image that could not be read
     seconds: float = 0.0  # how long the encoding took
+    cached: bool = False  # whether that was in an earlier run
 
     def __len__(self) -> int:
         return len(self.f)
@@ -172,6 +173,7 @@ def encode(
         entry = cache_dir() / "features" / f"{features_key(clip, images)}.safetensors"
         encoded = _read(entry)
 
+    cached = encoded is not None
     if encoded is None:
         if workers is None:
             workers = default_workers(len(images))
@@ -190,6 +192,7 @@ def encode(
         paths=readable.paths,
         skipped=tuple(encoded.skipped),
         seconds=encoded.seconds,
+        cached=cached,
     )
 
 

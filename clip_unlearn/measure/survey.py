@@ -14,6 +14,7 @@ from ..core.errors import InputError
 from ..core.prototypes import Prototypes
 from ..models.markdown import markdown_table
 from .evaluate import GROUPS, Task, edited_weights, evaluate, one_thread, points, search
+from .predicted import predicted_change, simulated
 from .setting import SurveyConfig, prepare
 
 # A request of each paradigm, whose names do not matter: to check a method before any work.
@@ -31,6 +32,7 @@ _TITLES = {
     "same_class": ("same class", _CHANGE),
     "same_domain": ("same domain", _CHANGE),
     "unrelated": ("unrelated", _CHANGE),
+    "predicted": ("retained, predicted", _CHANGE),
 }
 # Average precision of a search, only of complete requests: where it is measured, and how called.
 _SEARCHES = {"inside": "search in the domain", "elsewhere": "search elsewhere"}
@@ -50,11 +52,13 @@ def every_request(
 ) -> pd.DataFrame:
     """One row for every request of a paradigm.
 
-    before, forget, paraphrase: accuracies of what is forgotten; other groups: changes in points. Of
-    complete requests also the average precision of a search, before and after: in the domains that
-    lose the class (inside), and in the others (elsewhere).
+    before, forget, paraphrase: accuracies of what is forgotten; other groups: changes in points.
+    predicted: the change of what is retained as it was foreseen without images. Of complete
+    requests also the average precision of a search, before and after: in the domains that lose the
+    class (inside), and in the others (elsewhere).
     """
     rows = []
+    foreseen = simulated(prototypes, task)
     requests = all_requests(prototypes.grid, paradigm, complete)
     for request in tqdm(requests, desc=paradigm, disable=not progress):
         edit = fit_edit(prototypes, request, method, **settings)
@@ -79,6 +83,8 @@ def every_request(
             for where in _SEARCHES:
                 row[f"{where} before"] = getattr(before, where)
                 row[where] = getattr(after, where)
+        if foreseen is not None:
+            row["predicted"] = predicted_change(prototypes, edit, foreseen, strength)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -89,7 +95,7 @@ def summary(frame: pd.DataFrame) -> dict[str, float | str | int]:
         "requests": len(frame),
         "method": frame["method"].iloc[0],
     }
-    for column in ("before", "forget", "paraphrase", *GROUPS[1:]):
+    for column in ("before", "forget", "paraphrase", *GROUPS[1:], "predicted"):
         if column not in frame:
             continue
         values = frame[column].dropna()

@@ -27,7 +27,9 @@ from ..measure.evaluate import (
     predict,
     search,
 )
-from ..measure.setting import SurveyConfig, check_measurable, prepare
+from ..measure.predicted import predicted_change, simulated
+from ..measure.readings import Readings, readings
+from ..measure.setting import Setting, SurveyConfig, check_measurable, prepare
 from ..models.clip import Clip
 
 # The groups of images that a report shows examples of, in this order, and how it calls them.
@@ -110,12 +112,18 @@ class Analysis:
     task: Task
     frame: pd.DataFrame
     """Accuracy of each group at each strength, as `evaluate` returns it."""
+    readings: Readings | None
+    """What the edit's detectors read on the images; None if it has none."""
+    foreseen: float | None
+    """The change of what is retained, in points, as predicted without images; None if not."""
     predicted: tuple[Tensor, Tensor]
     """(n,) predicted class of each image before the edit, and after it at the report's strength."""
     searches: tuple[Search, Search] | None
     """What a search finds before and after, if the request is complete."""
     seconds: dict[str, float]
     """How long each step took: encode, synthesis, fit, total."""
+    cached: tuple[str, ...]
+    """The steps that an earlier run made: their seconds were spent there, and are in no total."""
 
     @property
     def grid(self) -> ConceptGrid:
@@ -208,7 +216,20 @@ def analyse(config: ReportConfig, progress: bool = False) -> Analysis:
         edit=edit,
         task=setting.task,
         frame=frame,
+        foreseen=predicted_change(
+            prototypes, edit, simulated(prototypes, setting.task), config.strength
+        ),
+        readings=readings(prototypes, edit, setting.task.images),
         predicted=(before, after),
         searches=searches,
         seconds=seconds,
+        cached=_cached(setting),
     )
+
+
+def _cached(setting: Setting) -> tuple[str, ...]:
+    """The steps that the cache saved, by their names in `Analysis.seconds`."""
+    tasks = [setting.task, setting.unrelated]
+    encoded = all(task.images.cached for task in tasks if task is not None)
+    saved = {"encode": encoded, "synthesis": setting.prototypes.cached}
+    return tuple(step for step, was_saved in saved.items() if was_saved)

@@ -19,6 +19,7 @@ from ..core.errors import InputError
 from ..images.prompts import NAMED
 from ..measure.evaluate import GROUPS
 from ..measure.plots import LABELS
+from ..measure.readings import warnings_of
 from ..models.files import put, writable_home
 from ..models.markdown import markdown_table
 from ..models.saved import check_folder, save_edited, versions
@@ -56,7 +57,10 @@ def metrics(a: Analysis) -> dict:
         "search": searches,
         "H": None if pd.isna(after["H"]) else float(after["H"]),
         "curve": curve.to_dict("records"),
+        "predicted": {"retained": a.foreseen},
+        "readings": asdict(a.readings) if a.readings else None,
         "seconds": a.seconds,
+        "cached": list(a.cached),
         "skipped": list(a.task.images.skipped),
         "versions": versions(SOFTWARE),
     }
@@ -88,7 +92,13 @@ def headline(a: Analysis) -> str:
         for name, row in groups.iterrows()
     ]
     table = markdown_table(["images", "n", "before", "after", "change, points"], rows)
-    return "\n\n".join([what, answer, *_searches(a), table, *_skipped(a)])
+    foreseen = []
+    if a.foreseen is not None:
+        foreseen.append(
+            f"Predicted for what is retained, without any image: {a.foreseen:+.1f} points."
+        )
+    out_of_range = warnings_of(a.readings, a.config.strength)
+    return "\n\n".join([what, answer, *_searches(a), table, *foreseen, *out_of_range, *_skipped(a)])
 
 
 def _searches(a: Analysis) -> list[str]:
@@ -143,11 +153,17 @@ def provenance(a: Analysis) -> str:
         f"{a.seconds['fit']:.3f} s",
         f"{a.seconds['total']:.1f} s",
     ]
-    steps = ["encode images", "synthesise prototypes", "fit the edit", "the analysis"]
-    timings = markdown_table(steps, [seconds], texts=0)
+    steps = {
+        "encode": "encode images",
+        "synthesis": "synthesise prototypes",
+        "fit": "fit the edit",
+        "total": "the analysis",
+    }
+    header = [f"{title} (cached)" if step in a.cached else title for step, title in steps.items()]
+    timings = markdown_table(header, [seconds], texts=0)
     kept = (
-        "Encoding and synthesis are kept and reused: their times are those of the run that made "
-        "them."
+        "Encoding and synthesis are kept and reused: where it says *cached*, the time is that of "
+        "the run that made them, and the analysis did not spend it."
     )
     software = ", ".join(f"{name} {number}" for name, number in versions(SOFTWARE).items())
     return "\n\n".join([made, timings, kept, software])
@@ -174,10 +190,18 @@ def result_table(numbers: Mapping) -> str:
             lines.append(_group_line("forget, paraphrased", count, paraphrase))
 
     # What it comes to.
-    end = ", ".join(f"{step} {value:.1f} s" for step, value in numbers["seconds"].items())
+    end = ", ".join(_time(step, numbers) for step in numbers["seconds"])
     if numbers["H"] is not None:
         end = f"H {numbers['H']:.3f}   {end}"
     return "\n".join([request, "", *lines, "", end])
+
+
+def _time(step: str, numbers: Mapping) -> str:
+    """How long a step took; of a cached one, how long it took when it was made."""
+    seconds = numbers["seconds"][step]
+    if step in numbers["cached"]:
+        return f"{step} cached (made in {seconds:.1f} s)"
+    return f"{step} {seconds:.1f} s"
 
 
 def _group_line(name: str, count: int, accuracy: Mapping[str, float]) -> str:
@@ -221,7 +245,7 @@ def write_report(config: ReportConfig, out: str | Path, progress: bool = True) -
 
     # The slow steps, here because of their progress bars: the notebook then reads them from the
     # cache.
-    analyse(config, progress)
+    first = analyse(config, progress)
 
     with tempfile.TemporaryDirectory(prefix=".clip-unlearn.partial-", dir=home) as folder:
         stage = Path(folder)
@@ -232,9 +256,11 @@ def write_report(config: ReportConfig, out: str | Path, progress: bool = True) -
         page = notebook.render_html(stage / "report.ipynb")
         (stage / "report.html").write_text(page, encoding="utf-8")
 
-        # The total is that of the whole job, which only this function knows.
+        # Only this function knows the total of the whole job, and what it found in the cache: the
+        # notebook finds everything there.
         numbers = json.loads((stage / "metrics.json").read_text())
         numbers["seconds"]["total"] = time.perf_counter() - start
+        numbers["cached"] = list(first.cached)
         _write_json(stage / "metrics.json", numbers)
 
         # Everything is there: put it in place.

@@ -256,6 +256,21 @@ def zoo_name(data: str) -> str:
     return f"{tower}, {'PACS' if pictures == 'folder' else pictures}" if pictures else SETS[data]
 
 
+def real_geometry() -> str:
+    """What the edits assume, on a real CLIP, by the number of captions that span what is seen."""
+    header = ["captions", "dimensions", "share of images", "scale", "level", "of captions"]
+    header += ["scale, seen", "level, seen", "of captions, seen"]
+    rows = []
+    for _, row in read("real_geometry").iterrows():
+        cells = [f"{row['captions']:.0f}", f"{row['span']:.0f}", f"{row['share']:.2f}"]
+        for seen in ("", "seen "):
+            for name in ("scale", "level"):
+                cells.append(f"{row[seen + name]:.2f} (sd {row[f'{seen}{name} sd']:.2f})")
+            cells.append(f"{row[f'{seen}level of captions']:.2f}")
+        rows.append(cells)
+    return markdown_table(header, rows, texts=0)
+
+
 def likeness() -> str:
     """Cosine of each part of the prototypes to the same part of real images, and relative size."""
     frame = read("prototypes")
@@ -303,6 +318,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "zoo": zoo,
     "zoo geometry": zoo_geometry,
     "zoo everything": zoo_everything,
+    "real geometry": real_geometry,
     "scaling": scaling,
 }
 

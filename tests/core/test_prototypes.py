@@ -192,6 +192,7 @@ def test_a_second_call_does_not_synthesise(
     assert torch.equal(first.visual, again.visual) and again.seconds == pytest.approx(
         first.seconds, abs=0.01
     )
+    assert again.cached and not first.cached
     with pytest.raises(AssertionError, match="synthesised again"):
         make(clip, grid, kind=kind, cache=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,7 @@ from PIL import Image
 from clip_unlearn.cli import main
 from clip_unlearn.core.errors import InputError
 from clip_unlearn.measure.evaluate import edited_weights, search
+from clip_unlearn.measure.readings import Readings
 from clip_unlearn.models.clip import load_clip
 from clip_unlearn.report import notebook
 from clip_unlearn.report import report as report_module
@@ -187,3 +189,63 @@ def test_images_that_were_skipped_are_listed_in_the_report(tmp_path: Path) -> No
     headline = report_module.headline(a)
     assert "1 unreadable image" in headline and "broken.jpg" in headline
     assert len(report_module.metrics(a)["skipped"]) == 1
+
+
+def test_what_an_earlier_run_made_is_called_cached(
+    clip_folder: Path, folder: Path, tmp_path: Path, fresh_cache: Path
+) -> None:
+    config = ReportConfig(
+        classes=("dog",), model=str(clip_folder), images=str(folder), per_cell=1, save_clip=False
+    )
+    printed = []
+    for name in ("first", "second"):
+        numbers = write_report(config, tmp_path / name, progress=False)
+        assert json.loads((tmp_path / name / "metrics.json").read_text()) == numbers
+        printed.append(report_module.result_table(numbers).splitlines()[-1])
+
+    # The first run spent the time itself; the second took no part of it.
+    first, second = printed
+    assert "cached" not in first and re.search(r"synthesis \d+\.\d s, fit", first)
+    assert re.search(r"encode cached \(made in \d+\.\d s\)", second)
+    assert re.search(r"synthesis cached \(made in \d+\.\d s\)", second)
+    assert not re.search(r"(fit|total) cached", second)
+
+    # The notebook reads what the job has just made.
+    page = (tmp_path / "first" / "report.html").read_text()
+    assert "synthesise prototypes (cached)" in page and "fit the edit (cached)" not in page
+
+
+@pytest.fixture
+def tiny_config(clip_folder: Path, folder: Path) -> ReportConfig:
+    """A request on a tiny CLIP and a few images."""
+    return ReportConfig(
+        classes=("dog",),
+        domains=("sketch",),
+        model=str(clip_folder),
+        images=str(folder),
+        per_cell=2,
+    )
+
+
+def test_what_is_foreseen_and_read_is_in_the_metrics_and_on_the_page(
+    tiny_config: ReportConfig,
+) -> None:
+    a = analyse(tiny_config)
+    found = report_module.metrics(a)
+    assert json.loads(json.dumps(found)) == found
+    assert set(found["readings"]["retained"]) == set(a.grid.domains)
+    foreseen = found["predicted"]["retained"]
+    assert f"without any image: {foreseen:+.1f} points" in report_module.headline(a)
+
+    far = replace(a, readings=Readings(2.0, {"photo": -0.5}))
+    said = report_module.headline(far)
+    assert "strength 0.50 takes just that" in said and "Where photo should stay" in said
+    near = replace(a, readings=Readings(1.0, {"photo": 0.0}))
+    assert "should stay as it is" not in report_module.headline(near)
+
+
+def test_what_cannot_be_foreseen_or_read_is_null(tiny_config: ReportConfig) -> None:
+    a = analyse(replace(tiny_config, method="null-space", per_cell=1))
+    found = report_module.metrics(a)
+    assert found["readings"] is None and found["predicted"] == {"retained": None}
+    assert "Predicted" not in report_module.headline(a)
