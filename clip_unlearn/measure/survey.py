@@ -12,7 +12,7 @@ from ..core.edit import check_fit, fit_edit
 from ..core.errors import InputError
 from ..core.prototypes import Prototypes
 from ..models.markdown import markdown_table
-from .evaluate import GROUPS, Task, evaluate, one_thread, points
+from .evaluate import GROUPS, TO_FORGET, Task, evaluate, one_thread, points
 from .setting import SurveyConfig, prepare
 
 # A request of each paradigm, whose names do not matter: to check a method before any work.
@@ -30,6 +30,7 @@ _TITLES = {
     "same_class": ("same class", _CHANGE),
     "same_domain": ("same domain", _CHANGE),
     "unrelated": ("unrelated", _CHANGE),
+    "never_named": ("never named", _ACCURACY),
 }
 
 
@@ -46,7 +47,8 @@ def every_request(
 ) -> pd.DataFrame:
     """One row for every request of a paradigm.
 
-    before, forget, paraphrase: accuracies of what is forgotten; other groups: changes in points.
+    before, forget, paraphrase: accuracies of what is forgotten; never_named, and that before: of
+    classes that the request did not name; other groups: changes in points.
     """
     rows = []
     requests = all_requests(prototypes.grid, paradigm)
@@ -66,7 +68,10 @@ def every_request(
             "paraphrase": paraphrase.loc["forget", strength],
         }
         for group in table.index.difference(["forget"]):
-            row[group] = points(accuracy.loc[group, 0.0], accuracy.loc[group, strength])
+            before, after = accuracy.loc[group, 0.0], accuracy.loc[group, strength]
+            row[group] = points(before, after)
+            if group in TO_FORGET:
+                row[f"{group} before"], row[group] = before, after
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -82,7 +87,7 @@ def summary(frame: pd.DataFrame) -> dict[str, float | str | int]:
             continue
         values = frame[column].dropna()
         result[column] = values.mean()
-        if column in ("forget", "paraphrase"):
+        if column in (*TO_FORGET, "paraphrase"):
             result[f"{column} worst"] = values.max()
         elif column != "before":
             result[f"{column} worst"] = values.min()
