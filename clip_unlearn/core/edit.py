@@ -10,12 +10,19 @@ from functools import partial
 from torch import Tensor, no_grad
 
 from . import ClipLike
-from .calibrated import calibrated, redirect
+from .calibrated import calibrated
 from .concepts import PARADIGMS, ForgetRequest
 from .errors import InputError
 from .nullspace import Factors, null_space
 from .prototypes import Prototypes
-from .variants import calibrated_prompts, oblique, oblique_prompts, refined, retain_aware
+from .variants import (
+    calibrated_prompts,
+    oblique,
+    oblique_prompts,
+    redirect_every_word,
+    refined,
+    retain_aware,
+)
 
 TOWERS = ("visual", "text", "both")
 
@@ -89,8 +96,8 @@ METHODS: dict[str, Method] = {
         prompt_settings={"both": _LIGHT},
     ),
     "redirect": Method(
-        redirect,
-        "a domain detector pulls every image to one answer",
+        redirect_every_word,
+        "a domain detector pulls every image to one answer, whatever words are asked",
         paradigms=("whole-domain",),
         default_for=("whole-domain",),
     ),
