@@ -15,18 +15,15 @@ from torch.nn.functional import normalize
 
 from . import ClipLike
 from .cache import cache_dir, keep, kept_pictures, prototype_key
-from .concepts import ConceptGrid, fill
+from .concepts import ConceptGrid
 from .errors import InputError
 from .nullspace import TowerPrototypes, orthonormal_basis
 from .synthesis import Synthesis, pixel_prototypes
-from .variants import latent_prototypes
+from .variants import known_words, latent_prototypes
 
 KINDS = ("blend", "pixel", "latent")
 # Directions in which prompts vary less than this share of the strongest count as unseen.
 SPAN_RTOL = 0.01
-# As many words of the tokenizer stand for all words: with 240 captions of a real CLIP in the place
-# of words, others were forgotten nearly as well as those (tests/benchmarks/never_named.py).
-WORDS = 1000
 
 
 @dataclass(frozen=True)
@@ -103,33 +100,6 @@ def text_prototypes(clip: ClipLike, grid: ConceptGrid) -> tuple[Tensor, Tensor, 
     classes = [mean_feature(grid.class_prompts(c)) for c in grid.classes]
     span = orthonormal_basis(torch.cat(embeddings), SPAN_RTOL)
     return torch.stack(cells), torch.stack(classes), span
-
-
-def known_words(clip: ClipLike, grid: ConceptGrid) -> Tensor:
-    """(n, d): unit texts of words that the CLIP knows, all different, and none of them the grid's.
-
-    A word counts if its text lies away from those of the classes, of the words for domains, of no
-    word at all, and of the words before it: by half of what lies between two classes.
-    """
-    words = clip.vocabulary(WORDS)
-    domain_words = [word for domain in grid.domains for word in grid.words_for(domain)]
-    template = grid.class_templates[0]
-    names = [*grid.classes, *domain_words, "", *words]
-    prompts = [fill(template, "class", name) if name else _nameless(template) for name in names]
-    texts = normalize(clip.text_features(prompts) @ clip.heads["text"].weight, dim=-1)
-
-    C = len(grid.classes)
-    apart = torch.pdist(texts[:C]).mean() / 2
-    kept = list(range(len(names) - len(words)))
-    for i in range(len(kept), len(names)):
-        if torch.cdist(texts[i : i + 1], texts[kept]).min() > apart:
-            kept.append(i)
-    return texts[kept[len(names) - len(words) :]]
-
-
-def _nameless(template: str) -> str:
-    """A template without its class."""
-    return template.replace("{class}", "").strip()
 
 
 def synthesize_prototypes(

@@ -14,7 +14,8 @@ import torch
 
 from ..core.concepts import ConceptGrid
 from ..core.errors import InputError
-from ..core.prototypes import known_words, text_prototypes
+from ..core.prototypes import text_prototypes
+from ..core.variants import known_words
 from .evaluate import Task
 from .setting import Setting
 from .survey import every_request

@@ -32,7 +32,7 @@ _END_OF_WORD = "</w>"
 # A row of a Gaussian beginning varies in length by this over the root of twice its dimensions. Rows
 # that vary by up to 1.5 times as much were mostly never learnt, and one that stands out was.
 _AS_AT_THE_START = 1.5
-_STANDS_OUT = 4.5
+_STANDS_OUT = 5.5
 
 
 class _Fingerprint:
