@@ -175,7 +175,8 @@ def _prompts(model: EditedModel) -> Iterator[Finding]:
         setting.prototypes, model.edit, setting.task, [model.strength], setting.unrelated
     )
     for row in frame.itertuples():
-        task = setting.unrelated if row.group == "unrelated" else setting.task
+        of_others = row.group in ("unrelated", "never_named")
+        task = setting.unrelated if of_others else setting.task
         chance = 1 / len(task.prompts)
         yield Finding("prompts", row.group, row.accuracy, chance)
         yield Finding("paraphrases", row.group, row.paraphrase, chance)

@@ -15,7 +15,7 @@ import pandas as pd
 from ..core.concepts import ForgetRequest
 from ..core.edit import ProjectionEdit
 from ..core.errors import InputError
-from ..measure.evaluate import GROUPS, group_masks, one_thread
+from ..measure.evaluate import SHOULD_STAY, group_masks, one_thread
 from ..measure.setting import Setting
 from .checks import (
     EVERYWHERE,
@@ -45,7 +45,6 @@ CELL_LOSS = 0.1
 OVER = 2.0
 # What must be at chance for an edit to be called complete.
 COMPLETE = ("prompts", "paraphrases", "translations", "nearest prototype", "linear probe on h")
-SHOULD_STAY = GROUPS[1:]  # where a check is about images that should stay
 STILL_FOUND = ("still there", "partly there")  # readings
 # Why a check was not measured, by the first word of its name.
 FEW = "a forgotten cell has too few images"
@@ -201,6 +200,7 @@ def _verdict(frame: pd.DataFrame, request: ForgetRequest) -> str:
     sentences = [
         _prompts(frame, str(replace(request, complete=False))),
         *(_search_inside(frame) if request.complete else ()),
+        *_never_named(frame),
         *_attacks(frame),
         *_regained(frame),
         *_hiding(frame),
@@ -213,15 +213,18 @@ def _verdict(frame: pd.DataFrame, request: ForgetRequest) -> str:
     return " ".join(sentences)
 
 
+# What prompts do, by the reading of their row; they "still find" what has no entry here.
+_VERBS = {
+    "gone": "no longer find",
+    "partly there": "still find part of",
+    "tells nothing": "never found",
+}
+
+
 def _prompts(frame: pd.DataFrame, request: str) -> str:
     """What prompts still find of what was forgotten: the first row."""
-    verbs = {
-        "gone": "no longer find",
-        "partly there": "still find part of",
-        "tells nothing": "never found",
-    }
     prompts = frame.iloc[0]
-    verb = verbs.get(prompts["reading"], "still find")
+    verb = _VERBS.get(prompts["reading"], "still find")
     return f"Prompts {verb} {request} ({prompts['after']:.2f}, chance {prompts['chance']:.2f})."
 
 
@@ -235,14 +238,24 @@ def _search_inside(frame: pd.DataFrame) -> Iterator[str]:
         )
 
 
+def _never_named(frame: pd.DataFrame) -> Iterator[str]:
+    """What prompts still find of other classes in a domain that was to be forgotten whole."""
+    prompts = (frame["check"] == "prompts") & (frame["where"] == "never_named")
+    for row in frame[prompts].itertuples():
+        verb = _VERBS.get(row.reading, "still find")
+        numbers = f"({row.after:.2f}, chance {row.chance:.2f})"
+        yield f"They {verb} other classes there, which the request did not name {numbers}."
+
+
 def _prompts_are_silent(frame: pd.DataFrame) -> bool:
     return frame["reading"].iloc[0] == "gone"
 
 
 def _other_attacks(frame: pd.DataFrame) -> pd.DataFrame:
-    """All rows but that of prompts and those of similarity."""
+    """All rows but that of prompts, those of similarity, and those of classes never named."""
     rows = frame.iloc[1:]
-    return rows[rows["check"] != "similarity"]
+    attacks = (rows["check"] != "similarity") & (rows["where"] != "never_named")
+    return rows[attacks]
 
 
 def _attacks(frame: pd.DataFrame) -> Iterator[str]:

@@ -21,7 +21,7 @@ from ..core.errors import InputError
 from ..core.nullspace import Factors
 from ..core.prototypes import Prototypes
 from ..images.datasets import Features
-from ..measure.evaluate import GROUPS, Task, evaluate, halves, one_thread, points
+from ..measure.evaluate import SHOULD_STAY, Task, evaluate, halves, one_thread, points
 from ..measure.setting import Setting
 from .closed_form import ccup_ridge, leace, oracle, random_subspace, uce_ridge
 from .trained import finetune, gradient_ascent, lip, relabel, tsa
@@ -341,7 +341,9 @@ def _outcome(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, float]:
         "paraphrase": after["paraphrase"]["forget"],
         "H": after["H"]["forget"],
     }
-    for group in GROUPS[1:]:
+    if "never_named" in before.index:
+        outcome["never_named"] = after["accuracy"]["never_named"]
+    for group in SHOULD_STAY:
         if group in before.index:
             outcome[group] = points(before["accuracy"][group], after["accuracy"][group])
     return outcome
@@ -364,8 +366,8 @@ def comparison_table(frame: pd.DataFrame) -> pd.DataFrame:
         columns["needs"] = groups["needs"].first()
     columns["synthesis"] = groups["synthesis"].max()
 
-    higher_is_better = (*GROUPS[1:], "H")
-    for name in ("forget", "paraphrase", *GROUPS[1:], "H", "seconds", "cost"):
+    higher_is_better = (*SHOULD_STAY, "H")
+    for name in ("forget", "paraphrase", "never_named", *SHOULD_STAY, "H", "seconds", "cost"):
         if name not in frame or frame[name].isna().all():
             continue
         values = groups[name]

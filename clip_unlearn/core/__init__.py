@@ -65,6 +65,10 @@ class ClipLike(Protocol):
         """(n, D_text) of prompts, before the projection of the text tower."""
         ...
 
+    def vocabulary(self, most: int) -> list[str]:
+        """At most so many words that it knows; [] if nothing tells which."""
+        ...
+
     def fingerprint(self) -> str:
         """A hash of the architecture and every weight."""
         ...

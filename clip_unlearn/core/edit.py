@@ -10,7 +10,7 @@ from functools import partial
 from torch import Tensor, no_grad
 
 from . import ClipLike
-from .calibrated import calibrated, redirect
+from .calibrated import calibrated
 from .concepts import PARADIGMS, ForgetRequest
 from .errors import InputError
 from .nullspace import Factors, null_space
@@ -20,6 +20,7 @@ from .variants import (
     complete,
     oblique,
     oblique_prompts,
+    redirect_every_word,
     refined,
     retain_aware,
 )
@@ -101,8 +102,8 @@ METHODS: dict[str, Method] = {
         paradigms=("domain-specific",),
     ),
     "redirect": Method(
-        redirect,
-        "a domain detector pulls every image to one answer",
+        redirect_every_word,
+        "a domain detector pulls every image to one answer, whatever words are asked",
         paradigms=("whole-domain",),
         default_for=("whole-domain",),
     ),

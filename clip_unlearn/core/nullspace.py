@@ -26,6 +26,7 @@ class TowerPrototypes(NamedTuple):
     class_text: Tensor  # (C, d) unit text embedding of each class, whatever the domain
     features: Tensor  # (C, K, m, D) prototypes before the projection
     reached: Tensor | None = None  # (C, K, d) mean of the unit embeddings of a cell's pictures
+    words: Tensor | None = None  # (n, d) unit texts of other words that the CLIP knows
 
 
 def orthonormal_basis(vectors: Tensor, rtol: float = 1e-3) -> Tensor:

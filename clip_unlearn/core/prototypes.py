@@ -19,7 +19,7 @@ from .concepts import ConceptGrid
 from .errors import InputError
 from .nullspace import TowerPrototypes, orthonormal_basis
 from .synthesis import Synthesis, pixel_prototypes
-from .variants import latent_prototypes
+from .variants import known_words, latent_prototypes
 
 KINDS = ("blend", "pixel", "latent")
 # Directions in which prompts vary less than this share of the strongest count as unseen.
@@ -43,6 +43,7 @@ class Prototypes:
     seconds: float = 0.0  # that the synthesis took when it was made
     cached: bool = False  # whether that was in an earlier run
     base: str = ""  # fingerprint of the CLIP
+    words: Tensor | None = None  # (n, d) unit texts of words that the grid does not name
 
     @property
     def text(self) -> Tensor:
@@ -69,7 +70,7 @@ class Prototypes:
         W, features = self.seen_projection, self.visual
         if tower == "text":
             W, features = self.W_text, self.text_features[:, :, None]
-        return TowerPrototypes(W, self.text, self.class_text, features, self.reached)
+        return TowerPrototypes(W, self.text, self.class_text, features, self.reached, self.words)
 
 
 def seen(W: Tensor, span: Tensor) -> Tensor:
@@ -153,6 +154,7 @@ def synthesize_prototypes(
         seed=seed,
         kind=kind,
         base=clip.fingerprint(),
+        words=known_words(clip, grid),
         **synthesised,
     )
 

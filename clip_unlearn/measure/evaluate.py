@@ -23,7 +23,9 @@ from ..core.prototypes import Prototypes
 from ..images.datasets import Features
 from ..models.clip import Clip
 
-GROUPS = ("forget", "retained", "same_class", "same_domain", "unrelated")
+GROUPS = ("forget", "retained", "same_class", "same_domain", "unrelated", "never_named")
+TO_FORGET = ("forget", "never_named")  # the others should stay
+SHOULD_STAY = tuple(group for group in GROUPS if group not in TO_FORGET)
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -171,13 +173,15 @@ def evaluate(
     """Accuracy of each group at each strength: a tidy frame.
 
     Its columns: strength, group, n, accuracy, paraphrase (accuracy by other words), H. `unrelated`
-    is a task of other classes; its images in domains that are forgotten whole are left out, since
-    forgetting them is what was asked.
+    is a task of other classes, which the request did not name. Its images in a domain that is
+    forgotten whole are a group of their own, never_named: they should be forgotten too. All others
+    are the group unrelated, which should stay.
     """
     mask = edit.request.mask(prototypes.grid)
     tasks = [(task, group_masks(mask, task.images))]
     if unrelated is not None:
-        tasks.append((unrelated, {"unrelated": _in_retained_domains(prototypes, mask, unrelated)}))
+        never_named = _in_whole_domains(prototypes, mask, unrelated)
+        tasks.append((unrelated, {"unrelated": ~never_named, "never_named": never_named}))
     tasks = [(part, _with_images(groups)) for part, groups in tasks]
 
     rows = []
@@ -206,13 +210,13 @@ def _with_images(groups: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
     return {name: g for name, g in groups.items() if g is not None and g.any()}
 
 
-def _in_retained_domains(prototypes: Prototypes, mask: Tensor, unrelated: Task) -> Tensor:
-    """(n,) bool: the images of an unrelated task in domains that are not forgotten whole."""
+def _in_whole_domains(prototypes: Prototypes, mask: Tensor, unrelated: Task) -> Tensor:
+    """(n,) bool: the images of an unrelated task in domains that are forgotten whole."""
     forgotten = mask.all(0).tolist()
     names = prototypes.grid.domains
     gone = {name for name, whole in zip(names, forgotten, strict=True) if whole}
-    stays = torch.tensor([name not in gone for name in unrelated.grid.domains])
-    return stays[unrelated.images.domain_of]
+    goes = torch.tensor([name in gone for name in unrelated.grid.domains])
+    return goes[unrelated.images.domain_of]
 
 
 # ---- search by a text

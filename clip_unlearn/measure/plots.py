@@ -34,6 +34,7 @@ COLORS = {
     "same_class": _PALETTE[2],
     "same_domain": _PALETTE[3],
     "unrelated": _PALETTE[4],
+    "never_named": _PALETTE[5],
 }
 LABELS = {
     "forget": "to forget",
@@ -41,6 +42,7 @@ LABELS = {
     "same_class": "same class, other domains",
     "same_domain": "same domain, other classes",
     "unrelated": "unrelated classes",
+    "never_named": "classes never named, in the domain",
 }
 RIGHT = COLORS["retained"]  # an image that is called what it is
 WRONG = _PALETTE[3]

@@ -13,7 +13,16 @@ from ..core.edit import check_fit, fit_edit
 from ..core.errors import InputError
 from ..core.prototypes import Prototypes
 from ..models.markdown import markdown_table
-from .evaluate import GROUPS, Task, edited_weights, evaluate, one_thread, points, search
+from .evaluate import (
+    GROUPS,
+    TO_FORGET,
+    Task,
+    edited_weights,
+    evaluate,
+    one_thread,
+    points,
+    search,
+)
 from .predicted import predicted_change, simulated
 from .setting import SurveyConfig, prepare
 
@@ -32,6 +41,7 @@ _TITLES = {
     "same_class": ("same class", _CHANGE),
     "same_domain": ("same domain", _CHANGE),
     "unrelated": ("unrelated", _CHANGE),
+    "never_named": ("never named", _ACCURACY),
     "predicted": ("retained, predicted", _CHANGE),
 }
 # Average precision of a search, only of complete requests: where it is measured, and how called.
@@ -52,10 +62,11 @@ def every_request(
 ) -> pd.DataFrame:
     """One row for every request of a paradigm.
 
-    before, forget, paraphrase: accuracies of what is forgotten; other groups: changes in points.
-    predicted: the change of what is retained as it was foreseen without images. Of complete
-    requests also the average precision of a search, before and after: in the domains that lose the
-    class (inside), and in the others (elsewhere).
+    before, forget, paraphrase: accuracies of what is forgotten; never_named, and that before: of
+    classes that the request did not name; other groups: changes in points. predicted: the change of
+    what is retained as it was foreseen without images. Of complete requests also the average
+    precision of a search, before and after: in the domains that lose the class (inside), and in the
+    others (elsewhere).
     """
     rows = []
     foreseen = simulated(prototypes, task)
@@ -76,7 +87,10 @@ def every_request(
             "paraphrase": paraphrase.loc["forget", strength],
         }
         for group in table.index.difference(["forget"]):
-            row[group] = points(accuracy.loc[group, 0.0], accuracy.loc[group, strength])
+            before, after = accuracy.loc[group, 0.0], accuracy.loc[group, strength]
+            row[group] = points(before, after)
+            if group in TO_FORGET:
+                row[f"{group} before"], row[group] = before, after
         if complete:
             before = search(task, edit.request, *edited_weights(prototypes, edit, 0.0))
             after = search(task, edit.request, *edited_weights(prototypes, edit, strength))
@@ -100,7 +114,7 @@ def summary(frame: pd.DataFrame) -> dict[str, float | str | int]:
             continue
         values = frame[column].dropna()
         result[column] = values.mean()
-        if column in ("forget", "paraphrase"):
+        if column in (*TO_FORGET, "paraphrase"):
             result[f"{column} worst"] = values.max()
         elif column != "before":
             result[f"{column} worst"] = values.min()

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,11 @@ from .towers import Head, add_projections, check_head, image_head, text_head
 
 PRECISIONS = ("fp32", "fp16", "bf16")
 _PROMPTS_AT_ONCE = 512
+_END_OF_WORD = "</w>"
+# A row of a Gaussian beginning varies in length by this over the root of twice its dimensions. Rows
+# that vary by up to 1.5 times as much were mostly never learnt, and one that stands out was.
+_AS_AT_THE_START = 1.5
+_STANDS_OUT = 5.5
 
 
 class _Fingerprint:
@@ -157,6 +163,32 @@ class Clip:
                 parts.append(finish(features))
         return torch.cat(parts).cpu()
 
+    def vocabulary(self, most: int) -> list[str]:
+        """At most so many whole words that the text tower has learnt; [] if nothing tells which.
+
+        A token that training never met has the row it began with, of nearly the same length as all
+        others of its kind, or zero. If that holds for most tokens, a word counts if its row is
+        longer; if not, all words count, and every n-th is taken, from frequent to rare. Tokenizers
+        that mark the end of a word (CLIP's own) only.
+        """
+        ranks = getattr(self.tokenizer, "encoder", None) or {}
+        text = getattr(self.model, "text", self.model)
+        table = getattr(text, "token_embedding", None)
+        names = [token.removesuffix(_END_OF_WORD) for token in ranks if _is_word(token)]
+        if table is None or not names:
+            return []
+        rows = table.weight[[ranks[name + _END_OF_WORD] for name in names]].float()
+
+        length = rows.norm(dim=1).cpu()
+        usual = length.median()
+        spread = 1.4826 * (length - usual).abs().median()  # the sd of a Gaussian
+        at_the_start = usual * (2 * rows.shape[1]) ** -0.5
+        if spread > _AS_AT_THE_START * at_the_start:
+            return names[:: -(-len(names) // most)]
+        learnt = length > usual + _STANDS_OUT * spread
+        longest_first = length.argsort(descending=True)[: int(learnt.sum())]
+        return [names[i] for i in longest_first[:most].tolist()]
+
     def fingerprint(self) -> str:
         """A hash of the architecture and every weight, the same on every device.
 
@@ -166,6 +198,11 @@ class Clip:
         architecture = json.dumps(self.config["model_cfg"], sort_keys=True, default=str)
         tensors = self.model.state_dict(keep_vars=True)
         return self._fingerprint.of(architecture, tensors)
+
+
+def _is_word(token: str) -> bool:
+    """Whether a token of CLIP's tokenizer is, or ends, a word, and has three letters or more."""
+    return re.fullmatch(rf"[a-z]{{3,}}{_END_OF_WORD}", token) is not None
 
 
 def load_clip(

@@ -36,7 +36,7 @@ FINISHED = "finished.json"
 # What should stay, shown as changes in points.
 _GROUPS = ["retained", "same_class", "same_domain", "unrelated"]
 _REQUEST = ["classes", "domains", "method", "strength"]
-_FORGOTTEN = ["before", "forget", "paraphrased"]
+_FORGOTTEN = ["before", "forget", "paraphrased", "never_named"]
 # The columns of summary.csv, and those that the page shows.
 COLUMNS = [
     "name",
@@ -228,11 +228,13 @@ def _accuracies(numbers: Mapping) -> dict:
     paradigm does not have is left out.
     """
     groups = numbers["groups"]
+    never_named = groups["never_named"]  # None unless a whole domain is forgotten
     row = {
         "method": numbers["method"],
         "before": groups["forget"]["before"],
         "forget": groups["forget"]["after"],
         "paraphrased": numbers["paraphrase"]["after"],
+        "never_named": never_named["after"] if never_named else None,
         "H": numbers["H"],
         "seconds": numbers["seconds"]["total"],
     }
