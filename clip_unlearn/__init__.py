@@ -9,7 +9,8 @@ from .images.bundled import BUNDLED_SYNONYMS  # isort: skip
 from .images.datasets import bundled_images, encode, grid_of, open_images  # isort: skip
 from .core.concepts import ConceptGrid, ForgetRequest, all_requests  # isort: skip
 from .core.prototypes import Prototypes, synthesize_prototypes  # isort: skip
-from .core.edit import ProjectionEdit, compose, fit_edit  # isort: skip
+from .core.applied import ProjectionEdit, compose  # isort: skip
+from .core.edit import fit_edit  # isort: skip
 from .measure.evaluate import accuracy_grid, evaluate, make_task, predict  # isort: skip
 from .measure.setting import Setting, prepare  # isort: skip
 from .measure.survey import every_request, summary  # isort: skip

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from ..core.edit import ProjectionEdit
+from ..core.applied import ProjectionEdit
 from ..core.prototypes import Prototypes
 from ..measure.evaluate import (
     Task,

@@ -13,9 +13,10 @@ from pathlib import Path
 import pandas as pd
 from tqdm.auto import tqdm
 
+from ..core import InputError
+from ..core.applied import ProjectionEdit, check_strength
 from ..core.concepts import ForgetRequest, all_requests
-from ..core.edit import ProjectionEdit, check_fit, check_strength, fit_edit
-from ..core.errors import InputError
+from ..core.edit import check_fit, fit_edit
 from ..images.datasets import ImageSet, encode, grid_of, open_images
 from ..images.prompts import check_prompts
 from ..measure.evaluate import group_masks, make_task

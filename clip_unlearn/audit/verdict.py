@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from ..core import InputError
+from ..core.applied import ProjectionEdit
 from ..core.concepts import ForgetRequest
-from ..core.edit import ProjectionEdit
-from ..core.errors import InputError
 from ..measure.evaluate import SHOULD_STAY, group_masks, one_thread
 from ..measure.setting import Setting
 from .checks import (

@@ -15,9 +15,10 @@ import pandas as pd
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ..core import InputError
+from ..core.applied import ProjectionEdit, check_strength
 from ..core.concepts import PARADIGMS, ForgetRequest
-from ..core.edit import METHODS, ProjectionEdit, check_strength, fit_edit
-from ..core.errors import InputError
+from ..core.edit import METHODS, fit_edit
 from ..core.nullspace import Factors
 from ..core.prototypes import Prototypes
 from ..images.datasets import Features

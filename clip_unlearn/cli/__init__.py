@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from ..core.applied import check_strength
 from ..core.concepts import PARADIGMS
-from ..core.edit import METHODS, check_strength
+from ..core.edit import METHODS
 from ..measure.setting import SurveyConfig
 from ..report.analysis import ReportConfig
 from . import options as shared

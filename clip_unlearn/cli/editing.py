@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from ..core.applied import check_strength, compose
 from ..core.concepts import ForgetRequest
-from ..core.edit import check_fit, check_strength, compose, fit_edit
+from ..core.edit import check_fit, fit_edit
 from ..core.prototypes import synthesize_prototypes
 from ..images.inputs import request_grid
 from ..images.prompts import check_prompts

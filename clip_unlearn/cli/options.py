@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
+from ..core import InputError
 from ..core.edit import METHODS, TOWERS
-from ..core.errors import InputError
 from ..images.classnames import names_in, split, unescaped
 from ..images.layouts import LAYOUTS
 from ..models.clip import PRECISIONS

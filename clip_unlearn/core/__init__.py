@@ -7,11 +7,11 @@ Read it in this order:
     prototypes   texts and pictures of every cell: all that an edit is fitted on
     nullspace    the paper's edit projects them out
     calibrated   the default edits: a detector, and a direction that moves one class
-    edit         the table of methods, `fit_edit`, and an edit that is applied and taken back
+    edit         the table of methods, and `fit_edit`
 
-Look up what you need in variants (the prototypes in closed form that are blended with pictures;
-other edits; the text side), cache and errors. Nothing here opens an image file, and nothing here
-knows the rest of the package.
+Look up what you need in applied (an edit is applied to a CLIP and taken back), variants (the
+prototypes in closed form that are blended with pictures; other edits; the text side) and cache.
+Nothing here opens an image file, and nothing here knows the rest of the package.
 
 Letters, and what they mean everywhere:
 
@@ -25,6 +25,7 @@ Letters, and what they mean everywhere:
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -72,3 +73,35 @@ class ClipLike(Protocol):
     def fingerprint(self) -> str:
         """A hash of the architecture and every weight."""
         ...
+
+
+# ---- errors that a user's input can cause: the command line shows their message and exits with 2
+
+
+class InputError(ValueError):
+    """Bad input; the message names what is wrong and what would be right."""
+
+
+class ModelError(InputError):
+    """A model that cannot be loaded or edited; the message says which file or tower it is about."""
+
+
+class UnknownNameError(InputError):
+    """A class or domain that the grid does not have; the message names the nearest one."""
+
+
+def unknown_name(kind: str, name: str, known: Sequence[str]) -> UnknownNameError:
+    """The error for a name that is not among `known`; `kind` is "class" or "domain"."""
+    spelled = {plain_name.casefold(): plain_name for plain_name in known}
+    nearest = difflib.get_close_matches(name.casefold(), spelled, n=1, cutoff=0.3)
+    hint = ""
+    if nearest:
+        hint = f' Did you mean "{spelled[nearest[0]]}"?'
+    listed = ", ".join(known)
+    return UnknownNameError(f'unknown {kind} "{name}".{hint} The {kind} names are: {listed}.')
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, or its type if it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

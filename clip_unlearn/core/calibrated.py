@@ -96,6 +96,11 @@ def mean_embeddings(W: Tensor, features: Tensor) -> Tensor:
     return normalize(features @ W, dim=-1).mean(2)
 
 
+def reached(p: TowerPrototypes) -> Tensor:
+    """(C, K, d): where pictures end up; prototypes stand for them if there are none."""
+    return mean_embeddings(p.W, p.features) if p.reached is None else p.reached
+
+
 # ---- calibration: where images lie along a direction of texts
 
 
@@ -215,7 +220,7 @@ def calibrated(
     falls back at least to the mean of the other classes. Raises ValueError if a class is forgotten
     in every domain and another only in some.
     """
-    prototypes, pictures = _embeddings(p)
+    prototypes, pictures = mean_embeddings(p.W, p.features), reached(p)
     calibration = calibrate(p.text, prototypes, pictures, share)
     chosen = mask.any(1)
     everywhere = mask[chosen].all(1)
@@ -229,11 +234,17 @@ def calibrated(
     else:
         l = cell_detectors(calibration, p.text, mask, neighbours)  # noqa: E741
 
-    # If its pictures never lead, the CLIP does not know the class; a negative amount would add it.
-    lead_of_cell = torch.einsum("ckd,cd->ck", pictures, class_leads(p.class_text))
-    amount = lead_of_cell.amax(1)[chosen].clamp_min(0)  # (n,)
     r = dual_directions(p.class_text)[chosen]
-    return -beta * (p.W @ l.T) * amount, r
+    return -beta * (p.W @ l.T) * amounts(p)[chosen], r
+
+
+def amounts(p: TowerPrototypes) -> Tensor:
+    """(C,): the largest lead that pictures of each class have in any domain.
+
+    If they never lead, the CLIP does not know the class, and a negative amount would add it: 0.
+    """
+    lead_of_cell = torch.einsum("ckd,cd->ck", reached(p), class_leads(p.class_text))
+    return lead_of_cell.amax(1).clamp_min(0)
 
 
 def redirect(
@@ -243,7 +254,7 @@ def redirect(
     neighbours: float = NEIGHBOURS,
     share: float = SHARE_OF_PICTURES,
 ) -> Factors:
-    """Whole domains: all their images get one answer, a class a; Delta = beta gain W l r_a^T.
+    """Whole domains: all their images get one answer, a class a; Delta = W l (beta gain r_a)^T.
 
     To forget each class in its turn would be an AND of class and domain. Embeddings are nearly a
     class part plus a domain part, and no linear map can express an AND of these. "Everything in
@@ -255,7 +266,7 @@ def redirect(
     gone, stays = mask.all(0), ~mask.any(0)
     if not gone.any() or not (gone | stays).all() or not stays.any():
         raise ValueError("redirect forgets whole domains, and at least one domain must stay.")
-    prototypes, pictures = _embeddings(p)
+    prototypes, pictures = mean_embeddings(p.W, p.features), reached(p)
     calibration = calibrate(p.text, prototypes, pictures, share)
 
     mean_of_classes = p.text.mean(0, keepdim=True)  # (1, K, d)
@@ -268,12 +279,4 @@ def redirect(
     gain = (own - scores[..., answer]).amax()
     # The exact dual direction: these images go a long way along it, and must not get mixed up.
     r = dual_directions(p.class_text, RIDGE)[answer]
-    return beta * gain * (p.W @ l)[:, None], r[None]
-
-
-def _embeddings(p: TowerPrototypes) -> tuple[Tensor, Tensor]:
-    """Mean embeddings (C, K, d) of prototypes and pictures; without pictures, the first twice."""
-    prototypes = mean_embeddings(p.W, p.features)
-    if p.reached is None:
-        return prototypes, prototypes
-    return prototypes, p.reached
+    return (p.W @ l)[:, None], beta * gain * r[None]

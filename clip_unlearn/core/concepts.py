@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import torch
 
-from .errors import InputError, unknown_name
+from . import InputError, unknown_name
 
 PARADIGMS = ("global", "domain-specific", "whole-domain")
 ALL_DOMAINS = "all domains"  # how a request without domains is printed

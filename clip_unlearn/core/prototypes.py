@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from . import ClipLike
+from . import ClipLike, InputError
 from .cache import cache_dir, keep, kept_pictures, prototype_key
 from .concepts import ConceptGrid
-from .errors import InputError
 from .nullspace import TowerPrototypes, orthonormal_basis
 from .synthesis import Synthesis, pixel_prototypes
 from .variants import known_words, latent_prototypes

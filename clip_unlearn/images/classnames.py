@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..core import InputError
 from ..core.concepts import words
-from ..core.errors import InputError
 
 WORDNET_ID = re.compile(r"n\d{8}")
 _SHAPE = 'JSON {"id": "name", ...}, or lines "id name"'

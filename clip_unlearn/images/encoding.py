@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from ..core.errors import first_line
+from ..core import first_line
 from .pictures import open_picture
 
 WINDOW = 2048  # the most images that are held as pixels at once, in all processes together

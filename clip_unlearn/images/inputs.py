@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..core import InputError
 from ..core.concepts import ConceptGrid
-from ..core.errors import InputError
 from .bundled import BUNDLED_SYNONYMS
 from .datasets import ImageSet, bundled_images, open_images, subset
 from .layouts import read_layout

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from ..core import InputError
 from ..core.concepts import words
-from ..core.errors import InputError
 from .classnames import WORDNET_ID, class_names
 from .pictures import EXTENSIONS, MACOS, image_files, is_hidden, is_image, warn_of
 

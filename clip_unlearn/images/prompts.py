@@ -16,8 +16,8 @@ import open_clip
 import torch
 import yaml
 
+from ..core import InputError, first_line
 from ..core.concepts import ConceptGrid, fill
-from ..core.errors import InputError, first_line
 from .classnames import is_text
 
 # open_clip's own templates by name, as test templates.

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ..audit.checks import SHOTS
 from ..audit.figure import found, separate
 from ..audit.verdict import Audit
-from ..core.errors import InputError
+from ..core import InputError
 from ..measure.plots import COLORS
 from .widgets import LiveFigure, Panel, View
 

@@ -15,8 +15,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import StepPatch
 from torch import Tensor
 
+from ..core.applied import ProjectionEdit
 from ..core.concepts import ALL_DOMAINS, ForgetRequest
-from ..core.edit import ProjectionEdit, fit_edit
+from ..core.edit import fit_edit
 from ..measure.evaluate import STRENGTHS
 from ..measure.plots import COLORS, LABELS, legend_below
 from ..measure.setting import Setting, check_measurable

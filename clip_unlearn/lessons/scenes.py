@@ -20,9 +20,10 @@ from matplotlib.text import Text
 from PIL.Image import Image
 from torch import Tensor
 
+from ..core import InputError
+from ..core.applied import ProjectionEdit
 from ..core.concepts import ConceptGrid, ForgetRequest
-from ..core.edit import DEFAULT_METHOD, METHODS, ProjectionEdit, fit_edit
-from ..core.errors import InputError
+from ..core.edit import DEFAULT_METHOD, METHODS, fit_edit
 from ..measure.evaluate import (
     STRENGTHS,
     accuracy_grid,

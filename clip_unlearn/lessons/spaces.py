@@ -25,8 +25,8 @@ from matplotlib.text import Text
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
+from ..core import InputError
 from ..core.concepts import ALL_DOMAINS
-from ..core.errors import InputError
 from ..images.datasets import Features
 from ..measure.plots import ACCURACY, COLORS, WRONG, thumbnail
 from ..measure.setting import Setting

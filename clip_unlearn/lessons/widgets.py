@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from ..core.errors import InputError
+from ..core import InputError
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..core.applied import ProjectionEdit
 from ..core.concepts import ConceptGrid, ForgetRequest
-from ..core.edit import ProjectionEdit
 from ..core.prototypes import Prototypes
 from ..images.datasets import Features
 from ..models.clip import Clip

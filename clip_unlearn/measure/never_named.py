@@ -12,8 +12,8 @@ from dataclasses import replace
 import pandas as pd
 import torch
 
+from ..core import InputError
 from ..core.concepts import ConceptGrid
-from ..core.errors import InputError
 from ..core.prototypes import text_prototypes
 from ..core.variants import known_words
 from .evaluate import Task

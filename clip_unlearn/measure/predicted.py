@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..core.applied import ProjectionEdit
 from ..core.calibrated import mean_embeddings
-from ..core.edit import ProjectionEdit
 from ..core.prototypes import Prototypes
 from ..images.datasets import Features
 from .evaluate import Task, evaluate, points

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core.calibrated import calibrate, mean_embeddings
-from ..core.edit import ProjectionEdit
+from ..core.applied import ProjectionEdit
+from ..core.calibrated import calibrate, mean_embeddings, reached
 from ..core.nullspace import TowerPrototypes
 from ..core.prototypes import Prototypes
 from ..images.datasets import Features
@@ -86,7 +86,7 @@ def expected_images(p: TowerPrototypes, mask: Tensor) -> Tensor:
     images halfway between prototypes and pictures (`core.calibrated`).
     """
     prototypes = mean_embeddings(p.W, p.features)
-    pictures = prototypes if p.reached is None else p.reached
+    pictures = reached(p)
     calibration = calibrate(p.text, prototypes, pictures)
     everywhere = mask[mask.any(1)].all()
     images = (prototypes + pictures) / 2 if everywhere else calibration.scale * p.text

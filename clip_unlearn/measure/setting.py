@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..core import InputError
 from ..core.concepts import ConceptGrid, ForgetRequest
 from ..core.edit import METHODS
-from ..core.errors import InputError
 from ..core.prototypes import Prototypes, synthesize_prototypes
 from ..images.datasets import (
     DataError,

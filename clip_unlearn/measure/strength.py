@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
+from ..core.applied import ProjectionEdit
 from ..core.concepts import all_requests
-from ..core.edit import ProjectionEdit, fit_edit
+from ..core.edit import fit_edit
 from ..core.prototypes import Prototypes
 from ..images.datasets import Features
 from .evaluate import (

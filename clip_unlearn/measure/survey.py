@@ -8,9 +8,9 @@ from dataclasses import replace
 import pandas as pd
 from tqdm.auto import tqdm
 
+from ..core import InputError
 from ..core.concepts import ForgetRequest, all_requests
 from ..core.edit import check_fit, fit_edit
-from ..core.errors import InputError
 from ..core.prototypes import Prototypes
 from ..models.markdown import markdown_table
 from .evaluate import (

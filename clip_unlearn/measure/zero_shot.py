@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ..core import InputError, first_line
 from ..core.concepts import ForgetRequest
-from ..core.errors import InputError, first_line
 from ..images.prompts import check_prompts
 from ..models.clip import Clip
 from .evaluate import Task, accuracy_grid, group_accuracy, group_masks, predict

@@ -20,8 +20,8 @@ import torch
 from open_clip.utils import to_2tuple
 from torch import Tensor, nn
 
+from ..core import ModelError
 from ..core.cache import save_tensors
-from ..core.errors import ModelError
 from .hub import CONFIG, prepared
 from .sources import WEIGHTS, Source, find_source
 from .towers import Head, add_projections, check_head, image_head, text_head

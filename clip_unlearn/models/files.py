@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ..core.errors import InputError
+from ..core import InputError
 
 
 def writable_home(out: Path) -> Path:

@@ -20,7 +20,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from open_clip.pretrained import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
-from ..core.errors import ModelError, first_line
+from ..core import ModelError, first_line
 
 PREFIX = "hf-hub:"
 CONFIG = "open_clip_config.json"

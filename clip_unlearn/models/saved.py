@@ -16,10 +16,10 @@ import open_clip
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..core import InputError
+from ..core.applied import EditSequence, ProjectionEdit, check_strength
 from ..core.cache import save_tensors
 from ..core.concepts import ForgetRequest
-from ..core.edit import EditSequence, ProjectionEdit, check_strength
-from ..core.errors import InputError
 from .clip import Clip, save_model
 from .files import put, writable_home
 from .hub import CONFIG, PREFIX

@@ -15,8 +15,8 @@ import open_clip
 import torch
 from torch import nn
 
+from ..core import ModelError, first_line
 from ..core.cache import bundled
-from ..core.errors import ModelError, first_line
 from .hub import CONFIG, PREFIX, HubFile, check_transformers, hub_files, text_files
 
 WEIGHTS = "open_clip_model.safetensors"

@@ -17,7 +17,7 @@ from open_clip.model import TimmModel
 from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 
-from ..core.errors import ModelError
+from ..core import ModelError
 
 _EDITABLE = (nn.Parameter, nn.Linear)
 

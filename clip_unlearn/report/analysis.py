@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from ..core import InputError
+from ..core.applied import ProjectionEdit, check_strength
 from ..core.concepts import ConceptGrid, ForgetRequest
-from ..core.edit import ProjectionEdit, check_fit, check_strength, fit_edit
-from ..core.errors import InputError
+from ..core.edit import check_fit, fit_edit
 from ..core.prototypes import Prototypes
 from ..images.classnames import names_in
 from ..measure.evaluate import (

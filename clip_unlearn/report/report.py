@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..core import InputError
 from ..core.cache import bundled
-from ..core.errors import InputError
 from ..images.prompts import NAMED
 from ..measure.evaluate import GROUPS
 from ..measure.plots import LABELS

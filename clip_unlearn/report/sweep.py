@@ -22,8 +22,8 @@ import click
 import pandas as pd
 
 from .. import __version__
+from ..core import InputError, first_line
 from ..core.concepts import ConceptGrid
-from ..core.errors import InputError, first_line
 from ..images.datasets import features_key
 from ..measure.evaluate import points
 from ..measure.setting import DEFAULT, SurveyConfig, prepare

@@ -15,7 +15,7 @@ from clip_unlearn.audit import probes
 from clip_unlearn.audit.requests import audit_of, audit_summary, audit_table, every_audit
 from clip_unlearn.audit.verdict import audit
 from clip_unlearn.cli import main
-from clip_unlearn.core.errors import InputError
+from clip_unlearn.core import InputError
 from clip_unlearn.measure.setting import Setting, SurveyConfig
 
 

@@ -38,7 +38,7 @@ from clip_unlearn.audit.probes import (
     residual_similarity,
 )
 from clip_unlearn.audit.verdict import Audit, audit, is_complete
-from clip_unlearn.core.errors import InputError
+from clip_unlearn.core import InputError
 from clip_unlearn.images.datasets import Features
 from clip_unlearn.measure.evaluate import (
     Task,

@@ -30,8 +30,9 @@ from clip_unlearn.baselines.comparison import (
     compare,
     comparison_table,
 )
-from clip_unlearn.core.edit import METHODS, ProjectionEdit
-from clip_unlearn.core.errors import InputError
+from clip_unlearn.core import InputError
+from clip_unlearn.core.applied import ProjectionEdit
+from clip_unlearn.core.edit import METHODS
 from clip_unlearn.images.datasets import Features
 from clip_unlearn.measure.evaluate import Task, halves, one_thread
 from clip_unlearn.measure.setting import Setting

@@ -21,8 +21,9 @@ from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from clip_unlearn.core import calibrated as cal
+from clip_unlearn.core.applied import ProjectionEdit
 from clip_unlearn.core.concepts import all_requests
-from clip_unlearn.core.edit import ProjectionEdit, fit_edit
+from clip_unlearn.core.edit import fit_edit
 from clip_unlearn.core.nullspace import Factors
 from clip_unlearn.core.prototypes import Prototypes, synthesize_prototypes
 from clip_unlearn.core.variants import cell_embeddings, unit_features

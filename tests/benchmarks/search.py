@@ -18,9 +18,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from clip_unlearn.core.applied import ProjectionEdit
 from clip_unlearn.core.calibrated import calibrated
 from clip_unlearn.core.concepts import ForgetRequest, all_requests
-from clip_unlearn.core.edit import ProjectionEdit
 from clip_unlearn.core.nullspace import Factors, TowerPrototypes
 from clip_unlearn.core.variants import complete
 from clip_unlearn.measure.evaluate import (

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from clip_unlearn import BUNDLED_SYNONYMS, ConceptGrid, ForgetRequest, all_requests
+from clip_unlearn.core import InputError, UnknownNameError
 from clip_unlearn.core.concepts import PARAPHRASE_TEMPLATES, TEST_TEMPLATES, fill, words
-from clip_unlearn.core.errors import InputError, UnknownNameError
 
 GRID = ConceptGrid(["cat", "dog", "palm_tree"], ["art_painting", "sketch"])
 

@@ -24,8 +24,8 @@ from clip_unlearn import (
     save_edited,
     synthesize_prototypes,
 )
+from clip_unlearn.core import InputError, UnknownNameError
 from clip_unlearn.core.edit import METHODS, TOWERS
-from clip_unlearn.core.errors import InputError, UnknownNameError
 from clip_unlearn.core.synthesis import Synthesis
 
 PROMPTS = ["a dog", "a sketch of a house", "this is a cat"]

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from clip_unlearn import Clip, ConceptGrid, Prototypes, synthesize_prototypes
+from clip_unlearn.core import InputError
 from clip_unlearn.core import prototypes as module
 from clip_unlearn.core.cache import prototype_key, save_tensors
 from clip_unlearn.core.concepts import fill
-from clip_unlearn.core.errors import InputError
 from clip_unlearn.core.prototypes import text_prototypes
 from clip_unlearn.core.synthesis import Synthesis, pixel_prototypes
 from clip_unlearn.core.variants import data_free_images, latent_prototypes

@@ -16,7 +16,7 @@ import open_clip
 import torch
 from open_clip.model import _build_text_tower, _build_vision_tower
 
-from clip_unlearn.core.errors import ModelError
+from clip_unlearn.core import ModelError
 from clip_unlearn.models.towers import Head, add_projections, image_head, text_head
 
 

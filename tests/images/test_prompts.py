@@ -13,8 +13,8 @@ import torch
 from tiny import picture
 
 from clip_unlearn import Clip, ConceptGrid, ForgetRequest, encode, grid_of, make_task, open_images
+from clip_unlearn.core import InputError, UnknownNameError
 from clip_unlearn.core.concepts import TEST_TEMPLATES
-from clip_unlearn.core.errors import InputError, UnknownNameError
 from clip_unlearn.images.datasets import Features, features_key
 from clip_unlearn.images.prompts import PromptError, check_prompts, read_grid, read_prompts
 

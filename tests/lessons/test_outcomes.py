@@ -9,8 +9,7 @@ import torch
 from torch.nn.functional import normalize
 
 from clip_unlearn import Clip, ForgetRequest, Prototypes, fit_edit, make_task
-from clip_unlearn.core import calibrated
-from clip_unlearn.core.errors import InputError
+from clip_unlearn.core import InputError, calibrated
 from clip_unlearn.images.datasets import Features
 from clip_unlearn.lessons.outcomes import (
     ceiling,

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from clip_unlearn import ForgetRequest, evaluate
+from clip_unlearn.core import InputError
 from clip_unlearn.core.calibrated import BETA
-from clip_unlearn.core.errors import InputError
 from clip_unlearn.lessons.scenes import default_of, measure, pictures, strength_panel
 from clip_unlearn.measure.evaluate import group_masks, predict
 from clip_unlearn.measure.setting import Setting

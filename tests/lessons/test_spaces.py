@@ -15,8 +15,8 @@ from PIL import Image
 from torch.nn.functional import cosine_similarity, normalize
 
 from clip_unlearn import Clip, ConceptGrid, load_clip, synthesize_prototypes
+from clip_unlearn.core import InputError, UnknownNameError
 from clip_unlearn.core.concepts import ALL_DOMAINS
-from clip_unlearn.core.errors import InputError, UnknownNameError
 from clip_unlearn.core.synthesis import Synthesis
 from clip_unlearn.images.datasets import Features
 from clip_unlearn.lessons.spaces import (

@@ -10,7 +10,7 @@ from ipywidgets import HTML, Output, Widget
 from matplotlib.figure import Figure
 from PIL import Image
 
-from clip_unlearn.core.errors import InputError
+from clip_unlearn.core import InputError
 from clip_unlearn.lessons.widgets import LiveFigure, Panel, View, choice, png, slider
 
 

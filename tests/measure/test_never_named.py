@@ -15,7 +15,7 @@ from clip_unlearn import (
     make_task,
     synthesize_prototypes,
 )
-from clip_unlearn.core.errors import InputError
+from clip_unlearn.core import InputError
 from clip_unlearn.images.datasets import Features
 from clip_unlearn.measure.never_named import every_split, leave_out, splits, task_of
 

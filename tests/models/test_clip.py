@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tiny import CONFIGS, Bomb, tiny_model
 
 from clip_unlearn import Clip, load_clip
-from clip_unlearn.core.errors import ModelError
+from clip_unlearn.core import ModelError
 from clip_unlearn.models.clip import CONFIG, _only_weights_are_unpickled
 from clip_unlearn.models.sources import WEIGHTS
 from clip_unlearn.models.towers import Head, image_head, text_head

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from tiny import Bomb
 
 from clip_unlearn import load_clip
-from clip_unlearn.core.errors import ModelError
+from clip_unlearn.core import ModelError
 from clip_unlearn.models import hub
 from clip_unlearn.models.hub import CONFIG, HubFile
 from clip_unlearn.models.sources import WEIGHTS

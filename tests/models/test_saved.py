@@ -30,8 +30,8 @@ from clip_unlearn import (
     save_edited,
     synthesize_prototypes,
 )
-from clip_unlearn.core.edit import EditSequence
-from clip_unlearn.core.errors import InputError
+from clip_unlearn.core import InputError
+from clip_unlearn.core.applied import EditSequence
 from clip_unlearn.models import clip as models_module
 from clip_unlearn.models.files import put
 from clip_unlearn.models.saved import check_folder, read_edit, versions

@@ -17,7 +17,7 @@ from reduced import EMBED, SUPPORTED, build, small_timm, write
 from tiny import tiny_model
 
 from clip_unlearn import Clip, ForgetRequest, ProjectionEdit, load_clip, save_edited
-from clip_unlearn.core.errors import ModelError
+from clip_unlearn.core import ModelError
 from clip_unlearn.models.towers import Head, add_projections, check_head, image_head, text_head
 
 PROMPTS = ["a dog", "a sketch of a house", "this is a cat"]

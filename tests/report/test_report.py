@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from clip_unlearn.cli import main
-from clip_unlearn.core.errors import InputError
+from clip_unlearn.core import InputError
 from clip_unlearn.measure.evaluate import edited_weights, search
 from clip_unlearn.measure.readings import Readings
 from clip_unlearn.models.clip import load_clip

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tiny import write_images
 
 from clip_unlearn.cli import main
-from clip_unlearn.core.errors import InputError
+from clip_unlearn.core import InputError
 from clip_unlearn.report import sweep
 from clip_unlearn.report.report import absolute
 
