@@ -38,7 +38,7 @@ def simulated(prototypes: Prototypes, task: Task, seed: int = 0) -> Task | None:
     if prototypes.per_cell < 2:
         return None
     C, K = prototypes.grid.shape
-    W = prototypes.W_seen
+    W = prototypes.seen_projection
     n = min(max(_IMAGES // (C * K), 1), _PER_CELL)
     generator = torch.Generator().manual_seed(seed)
 

@@ -88,7 +88,7 @@ def world() -> Setting:
     task = Task(grid, images, prompts, prompts)
 
     visual = cells[:, :, None].expand(C, K, 3, D)
-    prototypes = Prototypes(grid, visual, cells, cells, classes, W=unit, W_text=unit)
+    prototypes = Prototypes(grid, visual, cells, cells, classes, W=unit, W_text=unit, span=unit)
     return Setting(None, prototypes, task, None, 0.0)
 
 

@@ -32,8 +32,8 @@ def test_simulated_images_lie_around_the_mean_of_prototypes_and_pictures(
 ) -> None:
     images = simulated(prototypes, task).images
     C, K = prototypes.grid.shape
-    h = (images.f @ prototypes.W_seen).unflatten(0, (C * K, -1))  # (C * K, n, d)
-    W = prototypes.W_seen
+    h = (images.f @ prototypes.seen_projection).unflatten(0, (C * K, -1))  # (C * K, n, d)
+    W = prototypes.seen_projection
     expected = (mean_embeddings(W, prototypes.visual) + prototypes.reached) / 2
     size = (prototypes.visual.mean(2) @ W).norm(dim=-1).mean()
     deviation = h / size - expected.flatten(0, 1)[:, None]

@@ -18,7 +18,7 @@ def expected_features(p: Prototypes, request: ForgetRequest) -> Features:
     """One image a cell, with the embedding at which an edit of the request expects it."""
     mask = request.mask(p.grid)
     h = expected_images(p.of_tower("visual"), mask).flatten(0, 1)  # (C * K, d)
-    f = h @ torch.linalg.pinv(p.W_seen, rtol=1e-4)
+    f = h @ torch.linalg.pinv(p.seen_projection, rtol=1e-4)
     C, K = p.grid.shape
     cell = torch.arange(C * K)
     paths = tuple(Path(f"{i}.png") for i in range(C * K))
@@ -39,7 +39,7 @@ def test_images_where_the_edit_expects_them_read_one_and_nothing(
     forget = mask[images.class_of, images.domain_of]
 
     # A reading is that of a unit embedding, so each one is brought back to the length it had.
-    length = (images.f @ prototypes.W_seen).norm(dim=-1)
+    length = (images.f @ prototypes.seen_projection).norm(dim=-1)
     on, off = [], []
     for i in range(len(images)):
         both = images.only(torch.tensor([i, int(forget.nonzero()[0])]))
