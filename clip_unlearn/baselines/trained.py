@@ -113,10 +113,11 @@ def lip(
     .9, until at most 1 in C is recognised.
 
     As published, in `whole_model`, a request takes a minute or more, and after it every image must
-    be encoded anew; over every request that would be hours. So the prototypes of the package stand for its pictures, noise is added to features, and
-    only this projection is trained, with settings of its own (`comparison.SETTINGS`). As in the
-    authors' code g(f + e) is held fixed, and g(f) has to come to it. Then their second term, the
-    same for the text of the class, moves the text tower alone, which is not edited here.
+    be encoded anew; over every request that would be hours. So the prototypes of the package stand
+    for its pictures, noise is added to features, and only this projection is trained, with settings
+    of its own (`comparison.SETTINGS`). As in the authors' code g(f + e) is held fixed, and g(f) has
+    to come to it. Then their second term, the same for the text of the class, moves the text tower
+    alone, which is not edited here.
     """
     f = variants.unit_features(p.visual)
     f = f[mask].flatten(0, 1)  # (n, D)
