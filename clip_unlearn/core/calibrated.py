@@ -35,7 +35,7 @@ RIDGE = 1e-3
 BETA = 1.2
 # Relative to the mean square of the differences between retained domains. With 0 they are taken out
 # exactly, and a domain between two others is then hard to detect at all.
-NEIGHBOURS = 0.3
+NEIGHBOURS = 1.0
 # Pictures show less of a domain than real images do, prototypes as much or more.
 SHARE_OF_PICTURES = 0.25
 # Pictures that show less of a domain than this share of its texts cannot say where images lie.

@@ -139,7 +139,7 @@ def beside(frame: pd.DataFrame, key: Sequence[str], columns: Sequence[str]) -> s
         for data in SETS:
             row = both[both["data"] == data].iloc[0]
             for column in measured[data]:
-                number = accuracy if column == "forget" else change
+                number = accuracy if column in ("forget", "H") else change
                 cells.append(number(row, column))
         rows.append(cells)
     return markdown_table(header, rows, texts=len(key))
@@ -149,7 +149,8 @@ def comparison(kind: str) -> str:
     """Every method on one kind of request, those that see least first."""
     frame = read("comparison")
     frame = frame[frame["paradigm"] == kind].assign(sees=frame["sees"].map(SEES))
-    return beside(frame, ["method", "sees"], ["forget", "retained", "same_class", "unrelated"])
+    columns = ["forget", "retained", "same_class", "unrelated", "H"]
+    return beside(frame, ["method", "sees"], columns)
 
 
 def ablation(kind: str) -> str:
@@ -160,6 +161,26 @@ def ablation(kind: str) -> str:
 
 
 # ---- single tables
+
+
+def as_published() -> str:
+    """Lip in full on one request at a time, beside the default edit and the quick baselines."""
+    header = ["images", "request", "method", "its own pictures", "forget", "retained"]
+    header += ["same class", "unrelated", "H", "seconds"]
+    rows = []
+    for _, row in read("as_published").iterrows():
+        method, left = row["method"], row["pictures recognised"]
+        if row["times the rate"] > 1:
+            method += f", rate x {row['times the rate']:g}"
+        cells = [SETS[row["data"]], row["request"], method]
+        cells += ["" if pd.isna(left) else f"{left:.2f}"]
+        cells += [f"{row['before']:.3f} -> {row['forget']:.3f}"]
+        for group in ("retained", "same_class", "unrelated"):
+            points = row.get(group)
+            cells.append("" if pd.isna(points) else signed(points))
+        cells += [f"{row['H']:.3f}", f"{row['synthesis'] + row['seconds']:.0f}"]
+        rows.append(cells)
+    return markdown_table(header, rows, texts=3)
 
 
 def audits() -> str:
@@ -307,6 +328,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "comparison classes": lambda: comparison("global"),
     "comparison cells": lambda: comparison("domain-specific"),
     "comparison domains": lambda: comparison("whole-domain"),
+    "as published": as_published,
     "ablation cells": lambda: ablation("domain-specific"),
     "ablation classes": lambda: ablation("global"),
     "ablation domains": lambda: ablation("whole-domain"),

@@ -89,6 +89,7 @@ def imports_of(module: str) -> set[str]:
             base = ".".join([*home, *(node.module or "").split(".")]).strip(".")
             whole_room = (PACKAGE / base.replace(".", "/")).is_dir()
             found |= {f"{base}.{a.name}" for a in node.names} if whole_room else {base}
+            found |= {base} if "." in base else set()  # a folder of a room, with all that it holds
     return found
 
 
