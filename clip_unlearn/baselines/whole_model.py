@@ -17,8 +17,8 @@ from torch.nn.functional import normalize
 from torchvision.transforms.v2.functional import gaussian_blur
 from tqdm.auto import tqdm
 
+from ..core import InputError
 from ..core.concepts import ConceptGrid, ForgetRequest
-from ..core.errors import InputError
 from ..measure.evaluate import classifier
 from ..models.clip import Clip
 

@@ -21,7 +21,7 @@ from clip_unlearn.baselines.whole_model import (
     lipschitz_loss,
     recognised,
 )
-from clip_unlearn.core.errors import InputError
+from clip_unlearn.core import InputError
 
 GRID = ConceptGrid(CLASSES, DOMAINS)
 DOG = ForgetRequest(["dog"])
