@@ -212,14 +212,17 @@ class ForgetRequest:
     complete: bool = False
 
     def __post_init__(self) -> None:
+        if not self.classes and not self.domains:
+            raise InputError("nothing to forget: name classes, domains, or both.")
         for kind in ("classes", "domains"):
             names = getattr(self, kind)
+            if names is None:
+                continue
+            if not names:
+                raise InputError(f"`{kind}` names nothing; None (or no value) stands for all.")
             if isinstance(names, str):
                 names = (names,)
-            without_repeats = tuple(dict.fromkeys(names)) if names else None
-            object.__setattr__(self, kind, without_repeats)
-        if self.classes is None and self.domains is None:
-            raise InputError("nothing to forget: name classes, domains, or both.")
+            object.__setattr__(self, kind, tuple(dict.fromkeys(names)))
         if self.complete and self.classes is None:
             raise InputError(
                 "complete is for classes: of a domain that goes as a whole, every image gets one "

@@ -37,7 +37,7 @@ from clip_unlearn.measure.setting import SurveyConfig
 PATH = Path(__file__).parent / "results" / "never_named.csv"
 SPLITS = 5
 NAMED = 7
-OVERSTATED = 1.4  # pictures lead by so much more than images do, on the CLIPs of METHOD.md
+OVERSTATED = 1.4  # pictures lead by so much more than images do, on PACS
 READING_SD = 0.15
 
 

@@ -25,6 +25,7 @@ BLOCK = re.compile(r"(<!-- table: ([\w -]+) -->\n).*?(<!-- end of table -->)", r
 
 # Words for the names in the CSVs.
 REQUESTS = {"global": "classes", "domain-specific": "cells", "whole-domain": "domains"}
+ZOO = {"pacs": "resnet18, real", "bundled": "bundled ViT, drawn"}
 SETS = {"pacs": "PACS", "bundled": "bundled"}
 OTHERS = (
     "null-space",
@@ -102,18 +103,22 @@ def survey_table(*names: str) -> str:
 
 
 def in_short() -> str:
-    """The table of README.md: the default edit, and for cells the projector of the paper."""
-    header = ["images", "forgotten", "edit", "accuracy before", "after"]
-    header += ["all that stays", "same class elsewhere"]
+    """The table of README.md: the default edit on each CLIP, with the setting of all others."""
+    frame = read("zoo")
+    frame = frame[(frame["setting"] == "left out") & (frame["geometry"] == "as it is")]
+    header = ["CLIP", "before", "classes, after", "cells, after", "all that stays", "same class"]
+    header += ["domains, after", "all that stays"]
     rows = []
-    for images, name in (("drawn", "bundled"), ("real", "pacs")):
-        projector = surveyed(f"survey_{name}_null-space")
-        of_cells = [row for row in projector if row["kind"] == "domain-specific"]
-        for row in (*surveyed(f"survey_{name}"), *of_cells):
-            cells = [images, row["requests"], row["method"], f"{row['before']:.3f}"]
-            cells += [accuracy(row, "forget"), change(row, "retained"), change(row, "same_class")]
-            rows.append(cells)
-    return markdown_table(header, rows, texts=3)
+    for name, part in frame.groupby("data", sort=False):
+        of_kind = part.set_index("requests")
+        of_cells = of_kind.loc["domain-specific"]
+        of_domains = of_kind.loc["whole-domain"]
+        cells = [zoo_name(name), f"{of_cells['before']:.3f}"]
+        cells += [accuracy(of_kind.loc["global"], "forget"), accuracy(of_cells, "forget")]
+        cells += [change(of_cells, "retained"), change(of_cells, "same_class")]
+        cells += [accuracy(of_domains, "forget"), change(of_domains, "retained")]
+        rows.append(cells)
+    return markdown_table(header, rows)
 
 
 def methods() -> str:
@@ -272,9 +277,9 @@ def zoo_everything() -> str:
 
 
 def zoo_name(data: str) -> str:
-    """ "resnet-folder" -> "resnet, PACS"."""
+    """ "resnet-folder" -> "resnet, real"."""
     tower, _, pictures = data.partition("-")
-    return f"{tower}, {'PACS' if pictures == 'folder' else pictures}" if pictures else SETS[data]
+    return f"{tower}, {'real' if pictures == 'folder' else pictures}" if pictures else ZOO[data]
 
 
 def real_geometry() -> str:

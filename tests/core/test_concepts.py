@@ -186,6 +186,12 @@ def test_prompts_are_filled_even_where_names_hold_braces() -> None:
     assert "a dog {domain}" in grid.class_prompts("dog {domain}")
 
 
+@pytest.mark.parametrize("request_", [([], ["sketch"]), (["dog"], ())], ids=str)
+def test_an_empty_axis_is_no_axis_and_no_request_for_everything(request_: tuple) -> None:
+    with pytest.raises(InputError, match="names nothing"):
+        ForgetRequest(*request_)
+
+
 @pytest.mark.parametrize(
     ("template", "name", "expected"),
     [
