@@ -265,6 +265,32 @@ def zoo_geometry() -> str:
     return markdown_table(header, rows, texts=2)
 
 
+def never_named() -> str:
+    """A domain that is forgotten whole, for classes that the request did not name."""
+    header = ["images", "left out", "pull for every word", "never named, before", "after"]
+    header += ["where it stays", "named: forget", "named: retained"]
+    rows = []
+    for _, row in read("never_named").iterrows():
+        if row["data"] not in SETS:
+            continue
+        cells = [SETS[row["data"]], row["left out"], "yes" if row["every_word"] else "no"]
+        cells += [f"{row['never_named before']:.3f}", accuracy(row, "never_named")]
+        cells += [change(row, "unrelated"), accuracy(row, "forget"), change(row, "retained")]
+        rows.append(cells)
+    return markdown_table(header, rows, texts=3)
+
+
+def zoo_oracle() -> str:
+    """The default edit, and one with detectors fitted to real images, on the same half of them."""
+    header = ["CLIP", "detector", "requests", "forget", "retained", "same class"]
+    rows = []
+    for _, row in read("zoo_oracle").iterrows():
+        cells = [zoo_name(row["data"]), row["detector"], REQUESTS[row["requests"]]]
+        cells += [accuracy(row, "forget"), change(row, "retained"), change(row, "same_class")]
+        rows.append(cells)
+    return markdown_table(header, rows, texts=3)
+
+
 def zoo_everything() -> str:
     """The default, fitted through the whole projection, on a CLIP and on its stretched copy."""
     header = ["CLIP", "geometry", "requests", "forget", "retained", "same class"]
@@ -344,6 +370,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "prototypes": likeness,
     "zoo": zoo,
     "zoo geometry": zoo_geometry,
+    "never named": never_named,
+    "zoo oracle": zoo_oracle,
     "zoo everything": zoo_everything,
     "real geometry": real_geometry,
     "scaling": scaling,
