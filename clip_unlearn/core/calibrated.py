@@ -32,12 +32,12 @@ from .nullspace import Factors, TowerPrototypes
 RIDGE = 1e-3
 # How much of the way an edit goes, in leads of its pictures. This and the two below were chosen on
 # several CLIPs, each left out once (tests/benchmarks/zoo.py).
-BETA = 1.2
+BETA = 1.1
 # Relative to the mean square of the differences between retained domains. With 0 they are taken out
 # exactly, and a domain between two others is then hard to detect at all.
-NEIGHBOURS = 1.0
+NEIGHBOURS = 0.3
 # Pictures show less of a domain than real images do, prototypes as much or more.
-SHARE_OF_PICTURES = 0.25
+SHARE_OF_PICTURES = 0.5
 # Pictures that show less of a domain than this share of its texts cannot say where images lie.
 LEAST_SCALE = 0.1
 
