@@ -95,7 +95,7 @@ def test_the_halves_share_no_image_and_the_oracle_is_measured_on_what_it_did_not
         seen = own & torch.tensor([path not in held for path in images.paths])
         assert seen.sum() == 2
         assert torch.equal(seeing.prototypes.visual[c, k], images.f[seen])
-        unit = normalize(images.f[seen] @ setting.prototypes.W, dim=-1)
+        unit = normalize(images.f[seen] @ setting.prototypes.seen_projection, dim=-1)
         assert torch.allclose(seeing.prototypes.reached[c, k], unit.mean(0), atol=1e-6)
 
 
