@@ -24,6 +24,7 @@ from ..core import InputError
 from ..core.applied import ProjectionEdit
 from ..core.concepts import ConceptGrid, ForgetRequest, all_requests
 from ..core.edit import fit_edit
+from ..images.datasets import Features
 from ..measure.evaluate import (
     classifier,
     edited_weights,
@@ -32,7 +33,7 @@ from ..measure.evaluate import (
     one_thread,
     points,
 )
-from ..measure.plots import COLORS, legend_below
+from ..measure.plots import COLORS, LABELS, legend_below
 from ..measure.setting import Setting
 from .scenes import measure
 from .spaces import two_way
@@ -353,3 +354,77 @@ def detector_scores(setting: Setting, domains: Sequence[str]) -> Tensor:
     edit = fit_edit(p, ForgetRequest(domains=domains), "redirect")
     A, _ = edit.factors["visual"]  # (D, 1): the detector of images as texts see them, W l
     return (f @ A)[:, 0] / (f @ p.seen_projection).norm(dim=1)
+
+
+def score_histogram(scores: Tensor, domain_of: Tensor, domains: Sequence[str]) -> Figure:
+    """How far images (n,) lie along a detector, by domain; at 0 and 1 they are expected."""
+    names = pd.Series([domains[k] for k in domain_of.tolist()], name="domain")
+    grid = sns.displot(
+        x=scores.numpy(),
+        hue=names,
+        hue_order=domains,
+        palette="colorblind",
+        bins=60,
+        element="step",
+        alpha=0.35,
+        height=3.4,
+        aspect=2.1,
+    )
+    grid.set(
+        title="Every image along the domain's detector",
+        xlabel="detector score (expected: 0 in the other domains, 1 in this one)",
+        ylabel="images",
+    )
+    return grid.figure
+
+
+def reading_strips(readings: Mapping[str, Tensor], mask: Tensor, images: Features) -> Figure:
+    """What each detector answers to every image, by group of images.
+
+    readings: (n,) by the name of the detector; mask (C, K) bool. Lines mark 0 and 1.
+    """
+    groups = _disjoint_groups(mask, images)
+    figure, axes = plt.subplots(
+        1,
+        len(readings),
+        figsize=(10.5, 3.4),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for ax, (name, reading) in zip(axes[0], readings.items(), strict=True):
+        for row, (group, members) in enumerate(groups.items()):
+            _draw_strip(ax, row, reading[members].numpy(), COLORS[group])
+        for expected in (0, 1):
+            ax.axvline(expected, color="0.4", lw=1, ls="--", zorder=0)
+        ax.set(title=name, xlabel="reading of the detector")
+    labels = LABELS | {"retained": "other classes, other domains"}
+    ax.set_yticks(range(len(groups)), [labels[group] for group in groups])
+    ax.invert_yaxis()
+    sns.despine(figure)
+    return figure
+
+
+def _disjoint_groups(mask: Tensor, images: Features) -> dict[str, Tensor]:
+    """The groups (n,) bool of `group_masks`; "retained" is what belongs to no other group."""
+    groups = group_masks(mask, images)
+    del groups["retained"]
+    groups = {name: members for name, members in groups.items() if members is not None}
+    named = torch.stack(list(groups.values())).any(0)
+    return groups | {"retained": ~named}
+
+
+def _draw_strip(ax: Axes, row: int, x: np.ndarray, color: tuple) -> None:
+    """Points x (n,) in one row, spread out within it, and a line at their mean."""
+    aside = np.arange(len(x)) * 0.618 % 1 - 0.5  # the same way every time
+    ax.scatter(
+        x,
+        row + 0.6 * aside,
+        s=9,
+        color=color,
+        alpha=0.5,
+        linewidths=0,
+    )
+    mean = x.mean()
+    ax.plot([mean, mean], [row - 0.4, row + 0.4], color="0.1", lw=2)
