@@ -48,6 +48,9 @@ class Choices:
     classes: str = "taken out"
     """Directions in which classes differ: "taken out" of the detector, or "left in"."""
 
+    neighbours: float = cal.NEIGHBOURS
+    """How far the differences between retained domains are left in: 0 takes them out exactly."""
+
     bias: str = "constant"
     """Its zero: by the "constant" part of image embeddings, by their "mean", or by "none"."""
 
@@ -60,22 +63,23 @@ class Choices:
     lead: str = "mean"
     """The amount: the lead over the "mean" of the other classes, or over the "best other"."""
 
-    beta: float = 1.1
+    beta: float = cal.BETA
     """How much of the way."""
 
 
 def cells(p: Prototypes, mask: Tensor, choices: Choices) -> Factors:
     """`cal.calibrated` for requests of cells, with these choices."""
-    image = cal.mean_embeddings(p.W, p.visual)  # (C, K, d)
+    W = p.seen_projection
+    image = cal.mean_embeddings(W, p.visual)  # (C, K, d)
     calibration = _calibration(p, image, choices)
     average = p.text.mean(0).expand_as(p.text)
     seen = {"text": p.text, "visual": image, "average": average}[choices.direction]
-    detectors = cal.cell_detectors(calibration, seen, mask)  # (n, d)
+    detectors = cal.cell_detectors(calibration, seen, mask, choices.neighbours)  # (n, d)
 
     forgotten = mask.any(1)  # (C,)
     removed = _removed(p, choices)[forgotten]  # (n, d)
     amount = _leads(p, choices).amax(1)[forgotten]  # (n,)
-    return -choices.beta * (p.W @ detectors.T) * amount, removed
+    return -choices.beta * (W @ detectors.T) * amount, removed
 
 
 def _calibration(p: Prototypes, image: Tensor, choices: Choices) -> cal.Calibration:
@@ -142,6 +146,11 @@ def _method(name: str, **settings: float) -> Fit:
     return fit
 
 
+def _redirect(**settings: float) -> Fit:
+    """`redirect` without the pull for other words, which leaves the named classes as they are."""
+    return _method("redirect", every_word=False, **settings)
+
+
 OF_CELLS: dict[str, Fit] = {
     "calibrated, as it is": _cells(),
     "no bias: zero where the embedding is zero": _cells(bias="none"),
@@ -149,6 +158,8 @@ OF_CELLS: dict[str, Fit] = {
     "direction from visual prototypes instead of texts": _cells(direction="visual"),
     "one direction for all classes: no interaction": _cells(direction="average"),
     "what tells classes apart left in the detector": _cells(classes="left in"),
+    "differences between retained domains left in": _cells(neighbours=1e6),
+    "differences between retained domains taken out exactly": _cells(neighbours=1e-4),
     "scale of texts": _cells(scale="texts"),
     "scale of pixel pictures alone": _cells(scale="pictures"),
     "scale of blended prototypes alone": _cells(scale="prototypes"),
@@ -171,11 +182,13 @@ OF_CLASSES: dict[str, Fit] = {
     "null space, text alone": _method("null-space-text"),
 }
 OF_DOMAINS: dict[str, Fit] = {
-    "redirect, as it is": _method("redirect"),
-    "beta 0.9": _method("redirect", beta=0.9),
-    "beta 1.0": _method("redirect", beta=1.0),
-    "beta 1.2": _method("redirect", beta=1.2),
-    "beta 1.3": _method("redirect", beta=1.3),
+    "redirect, as it is": _redirect(),
+    "differences between retained domains left in": _redirect(neighbours=1e6),
+    "differences between retained domains taken out exactly": _redirect(neighbours=1e-4),
+    "beta 0.9": _redirect(beta=0.9),
+    "beta 1.0": _redirect(beta=1.0),
+    "beta 1.2": _redirect(beta=1.2),
+    "beta 1.3": _redirect(beta=1.3),
     "calibrated, class by class": _method("calibrated"),
     "null space": _method("null-space"),
 }
@@ -233,11 +246,11 @@ def likeness(s: Setting, p: Prototypes) -> Iterator[dict[str, float | str]]:
     The cosine of the two and the ratio of their sizes, in feature space (f) and joint space (h).
     """
     f = s.task.images.f  # (n, D)
-    h = normalize(f @ p.W, dim=-1)  # (n, d)
+    h = normalize(f @ p.seen_projection, dim=-1)  # (n, d)
     real = {"f": _cell_means(s, p, f), "h": _cell_means(s, p, h)}
     synthesised = {
         ("f", "visual prototypes"): unit_features(p.visual).mean(2),
-        ("h", "visual prototypes"): cell_embeddings(p.W, p.visual),
+        ("h", "visual prototypes"): cell_embeddings(p.seen_projection, p.visual),
         ("h", "pixel pictures"): p.reached,
         ("h", "texts"): p.text,
     }
@@ -275,8 +288,8 @@ def ablation_rows(s: Setting) -> Iterator[dict[str, float | str]]:
 
 def prototype_rows(s: Setting, idea: str, p: Prototypes) -> Iterator[dict[str, float | str]]:
     """One row for each kind of request whose default edit looks at pictures of a domain."""
-    for kind, method in (("domain-specific", "calibrated"), ("whole-domain", "redirect")):
-        yield {"requests": kind, "idea": idea, **every(s, p, kind, _method(method))}
+    for kind, fit in (("domain-specific", _method("calibrated")), ("whole-domain", _redirect())):
+        yield {"requests": kind, "idea": idea, **every(s, p, kind, fit)}
 
 
 def keep(rows: list[dict], name: str, data: str) -> None:

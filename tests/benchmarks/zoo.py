@@ -12,7 +12,7 @@ image projection is multiplied by .5 inside the span of all texts of the task an
 answers every prompt as before, but only texts see it so. `choose` takes, for each CLIP, the
 candidate that costs least on all others, stretched copies included, and writes to zoo.csv what it
 does on the CLIP that was left out. The cost is in points: what is left of cells, domains and
-classes, and three times what all that stays, the same class and unrelated classes lose: what breaks
+classes, and twice what all that stays, the same class and unrelated classes lose: what breaks
 elsewhere is the harm that nobody asked for.
 `data/train_zoo.py` trains CLIPs for it.
 
@@ -80,7 +80,7 @@ GRID = {
 DEFAULT = {"beta": cal.BETA, "neighbours": cal.NEIGHBOURS, "share": cal.SHARE_OF_PICTURES}
 SETTINGS = list(GRID)
 STAYS = ["retained", "same_class", "unrelated"]
-A_POINT_LOST = 3  # as bad as so many points left
+A_POINT_LOST = 2  # as bad as so many points left
 INSIDE, OUTSIDE = 0.5, 2.0
 ORACLE_RIDGE = 0.01  # relative to the mean variance; .1 and 1 forget less
 

@@ -115,7 +115,7 @@ def test_complete_hides_a_class_from_a_search_in_its_domain_on_real_images() -> 
     frame = every_request(s.prototypes, s.task, "domain-specific", complete=True, progress=False)
     found = summary(frame)
     assert found["inside before"] >= 0.7 and found["inside"] <= 0.45
-    assert found["elsewhere"] >= found["elsewhere before"] - 0.08
+    assert found["elsewhere"] >= found["elsewhere before"] - 0.10
     assert found["forget"] <= 0.05 and found["same_class"] >= -5 and found["retained"] >= -4
 
 
