@@ -55,7 +55,8 @@ def test_metrics_have_the_promised_shape_and_agree_with_a_run_in_python(made) ->
         "towers": "visual",
     }
     assert {name: found[name] for name in said} == said
-    assert set(found["groups"]) == {"forget", "retained", "same_class", "same_domain", "unrelated"}
+    groups = {"forget", "retained", "same_class", "same_domain", "unrelated", "never_named"}
+    assert set(found["groups"]) == groups
     assert set(found["seconds"]) == {"encode", "synthesis", "fit", "total"}
     assert [row["strength"] for row in found["curve"]] == [0, 0.25, 0.5, 0.75, 0.9, 1]
     groups = analyse(
