@@ -228,7 +228,7 @@ def _accuracies(numbers: Mapping) -> dict:
     paradigm does not have is left out.
     """
     groups = numbers["groups"]
-    never_named = groups["never_named"]  # None unless a whole domain is forgotten
+    never_named = groups.get("never_named")  # only if a whole domain is forgotten
     row = {
         "method": numbers["method"],
         "before": groups["forget"]["before"],

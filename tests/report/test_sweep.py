@@ -163,7 +163,7 @@ def test_the_page_links_each_report_and_shows_its_numbers(run, reports) -> None:
     page = (out / "index.html").read_text(encoding="utf-8")
     links = re.findall(r'<a href="([^"]+)">', page)
     assert links == ["summary.csv", *table["report"]] and not re.findall(r"https?://", page)
-    assert "<td>0.900</td><td>0.100</td><td>0.200</td><td>-5.0</td>" in page
+    assert "<td>0.900</td><td>0.100</td><td>0.200</td><td></td><td>-5.0</td>" in page
     row = table.iloc[0]
     numbers = row[["forget", "paraphrased", "retained"]].astype(float)
     assert list(numbers) == [0.1, 0.2, -5.0]
