@@ -439,7 +439,8 @@ def test_a_full_null_space_leaves_no_similarity_to_the_prompts_that_built_it(tin
     p = tiny.prototypes
     request = REQUESTS["global"]
     forget = group_masks(request.mask(tiny.task.grid), tiny.task.images)["forget"]
-    dog_sketch = p.text[1, 2]
+    # As the edit sees it: weaker directions than the span of all prompts count as unseen.
+    dog_sketch = p.text[1, 2] @ p.span @ p.span.T
     text = dog_sketch.expand(len(tiny.task.prompts), -1)
     before = residual_similarity(tiny.task, forget, p.W, text)
     assert abs(before.own) > 0.01

@@ -63,7 +63,7 @@ def test_every_key_reaches_the_prompts(file: Path) -> None:
     assert grid.class_prompts("no") == ["the no"]
     assert grid.cell_prompts("no", "art painting") == [
         "a canvas showing a no",
-        "a oil showing a no",
+        "an oil showing a no",
     ]
     assert grid.cell_prompts("no", "sketch") == ["a pencil showing a no"]
     assert grid.test_prompts()[0] == [t("no") for t in open_clip.SIMPLE_IMAGENET_TEMPLATES]
