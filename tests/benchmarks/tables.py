@@ -233,12 +233,13 @@ def searches(name: str) -> str:
 def zoo() -> str:
     """Each CLIP with the setting that costs least on all others; then its stretched copy."""
     header = ["CLIP", "geometry", "requests", "before", "forget", "retained", "same class"]
+    header += ["unrelated"]
     frame = read("zoo")
     rows = []
     for _, row in frame[frame["setting"] == "left out"].iterrows():
         cells = [zoo_name(row["data"]), row["geometry"], REQUESTS[row["requests"]]]
         cells += [f"{row['before']:.3f}", accuracy(row, "forget")]
-        cells += [change(row, "retained"), change(row, "same_class")]
+        cells += [change(row, group) for group in ("retained", "same_class", "unrelated")]
         rows.append(cells)
     return markdown_table(header, rows, texts=3)
 
