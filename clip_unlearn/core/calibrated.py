@@ -33,7 +33,7 @@ RIDGE = 1e-3
 # How much of the way an edit goes, in leads of its pictures. This and the two below were chosen on
 # several CLIPs, each left out once (tests/benchmarks/zoo.py).
 BETA = 1.1
-# Relative to the mean square of the differences between retained domains. With 0 they are taken out
+# Relative to the mean square of the differences between retained domains. Near 0 they are taken out
 # exactly, and a domain between two others is then hard to detect at all.
 NEIGHBOURS = 0.3
 # Pictures show less of a domain than real images do, prototypes as much or more.
@@ -183,7 +183,8 @@ def _apart(classes: Tensor, domains: Tensor, x: Tensor, neighbours: float) -> Te
     """x (n, d) without the directions of classes (C, d), and mostly without those of domains."""
     differences = without(classes, centred(domains))
     directions = max(len(domains) - 1, 1)
-    ridge = neighbours * x.shape[1] / directions  # relative to the mean over these directions
+    share = max(neighbours, 1e-6)  # 0 would have no solution: centred rows depend on each other
+    ridge = share * x.shape[1] / directions  # relative to the mean over these directions
     return without(differences, without(classes, x), ridge)
 
 
