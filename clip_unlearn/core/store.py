@@ -1,0 +1,84 @@
+"""Rows that took time to compute, each kept under the name of what made it.
+
+Pictures and prompts are rows. A run writes the rows of each batch at once, as a file of its own, so
+one that is interrupted goes on where it stopped, and no two runs wait for each other. What comes
+with the package is looked up before what this machine has made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from .cache import bundled, cache_dir, keep
+
+
+def name_of(*parts: object) -> str:
+    """16 hexadecimal digits from everything that decides a row: plain values and lists of them."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one kind ("pictures", "texts") that one model has made."""
+
+    kind: str
+    model: str  # its fingerprint
+
+    def get(self, names: Iterable[str]) -> tuple[dict[str, Tensor], float]:
+        """Those of the named rows that are kept, float32, and the seconds that making them took."""
+        wanted = set(names)
+        found: dict[str, Tensor] = {}
+        seconds = 0.0
+        for file in self._files():
+            missing = wanted - found.keys()
+            if not missing:
+                break
+            rows, seconds_each = _read(file, missing)
+            found |= rows
+            seconds += seconds_each * len(rows)
+        return found, seconds
+
+    def add(self, names: Sequence[str], rows: Tensor, seconds: float = 0.0) -> None:
+        """Keep rows (n, ...) under their n names; `seconds` is what all of them took.
+
+        A cache that cannot be written is a warning, not an error.
+        """
+        note = {"names": json.dumps(list(names)), "seconds": f"{seconds:.3f}"}
+        file = self._own_folder() / f"{name_of(sorted(names))}.safetensors"
+        keep(file, {"rows": rows.contiguous()}, note)
+
+    def _own_folder(self) -> Path:
+        return cache_dir() / self.kind / self.model
+
+    def _files(self) -> Iterator[Path]:
+        """All files with rows of this kind and model, those of the package first."""
+        for folder in (bundled(self.kind) / self.model, self._own_folder()):
+            yield from sorted(folder.glob("*.safetensors"))
+
+
+def _read(file: Path, wanted: set[str]) -> tuple[Mapping[str, Tensor], float]:
+    """The wanted rows of a file, and the seconds each took; none if the file is damaged."""
+    try:
+        with safe_open(file, "pt") as opened:
+            note = opened.metadata() or {}
+            names = json.loads(note["names"])
+            seconds = float(note["seconds"])
+            places = {name: i for i, name in enumerate(names) if name in wanted}
+            if not places:
+                return {}, 0.0
+            rows = opened.get_tensor("rows").float()
+        if len(rows) != len(names) or not torch.isfinite(rows).all():
+            raise ValueError(f"{len(rows)} rows for {len(names)} names, or not all finite")
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        warnings.warn(f"{file} cannot be read, its rows are made again: {error}", stacklevel=2)
+        return {}, 0.0
+    return {name: rows[i] for name, i in places.items()}, seconds / len(names)
