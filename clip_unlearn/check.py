@@ -190,7 +190,7 @@ def _bundled_clip() -> Finding:
 
 
 def _prototypes() -> Finding:
-    from clip_unlearn.core import cache, prototypes
+    from clip_unlearn.core.ondemand import OnDemand
     from clip_unlearn.images.inputs import open_inputs
     from clip_unlearn.measure.setting import SurveyConfig
     from clip_unlearn.models.clip import load_clip
@@ -198,12 +198,9 @@ def _prototypes() -> Finding:
     clip = load_clip(device="cpu")
     _, grid = open_inputs("bundled")
     usual = SurveyConfig()
-    key = prototypes.prototype_key(clip, grid, usual.per_cell, usual.seed)
-    name = f"{key}.safetensors"
-    for place in (cache.bundled("prototypes"), cache.cache_dir() / "prototypes"):
-        if (place / name).is_file():
-            return True, f"{name} is in {place}"
-    return False, f"{name} is not kept anywhere"
+    if OnDemand(clip, grid, usual.seed).ship(usual.per_cell):
+        return True, f"{usual.per_cell} pictures of each cell"
+    return False, "the pictures of some cells are missing"
 
 
 # ---- Jupyter and the machine

@@ -1,15 +1,17 @@
-"""Synthesise the prototypes that ship with the bundled CLIP, a few minutes on two cores.
+"""Synthesise the pictures that ship with the bundled CLIP, a few minutes on two cores.
 
 python data/make_prototypes.py
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
+from pathlib import Path
 
 from render import HERE, write_checksums
 
-from clip_unlearn.core.cache import cache_dir, prototype_key
 from clip_unlearn.core.prototypes import synthesize_prototypes
 from clip_unlearn.images.bundled import BUNDLED_SYNONYMS
 from clip_unlearn.images.datasets import bundled_images, grid_of
@@ -17,16 +19,16 @@ from clip_unlearn.models.clip import load_clip
 
 
 def main() -> None:
-    """Synthesise into the cache, and ship the cache entry."""
-    clip, grid = load_clip("bundled", device="cpu"), grid_of(bundled_images(), BUNDLED_SYNONYMS)
-    shutil.rmtree(HERE / "prototypes", ignore_errors=True)
-    p = synthesize_prototypes(clip, grid)
-    key = prototype_key(clip, grid, p.per_cell, p.seed, p.kind)
-    entry = f"{key}.safetensors"
-    (HERE / "prototypes").mkdir()
-    shutil.copyfile(cache_dir() / "prototypes" / entry, HERE / "prototypes" / entry)
+    """Synthesise into an empty cache, and ship what is kept there."""
+    shipped = HERE / "prototypes"
+    shutil.rmtree(shipped, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["CLIP_UNLEARN_CACHE"] = cache
+        clip = load_clip("bundled", device="cpu")
+        p = synthesize_prototypes(clip, grid_of(bundled_images(), BUNDLED_SYNONYMS))
+        shutil.copytree(Path(cache) / "prototypes", shipped)
     write_checksums()
-    print(f"{entry}: {tuple(p.visual.shape)} in {p.seconds:.0f} s")
+    print(f"{tuple(p.pictures.shape)} features of pictures in {p.seconds:.0f} s")
 
 
 if __name__ == "__main__":

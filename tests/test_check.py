@@ -31,6 +31,7 @@ from tiny import ROOT
 from clip_unlearn import check, load_clip
 from clip_unlearn.check import CHECKS, Check, checks, main, report
 from clip_unlearn.core import cache as paths
+from clip_unlearn.core import ondemand
 from clip_unlearn.models import clip as models
 from clip_unlearn.models import hub as hub_module
 
@@ -209,7 +210,7 @@ def no_bundled_files(patch: pytest.MonkeyPatch, root: Path) -> None:
 
 
 def other_recipe(patch: pytest.MonkeyPatch, _: Path) -> None:
-    patch.setattr(paths, "_RECIPE", "another")
+    patch.setattr(ondemand, "RECIPE", "another")
 
 
 def old_ipywidgets(patch: pytest.MonkeyPatch, _: Path) -> None:
@@ -292,7 +293,7 @@ BROKEN = [
     (unknown_file, FILES, ["four_domains/y.bin (1)"], ["git restore data, and remove"]),
     (clip_without_sense, CLIP, ["of 13 pictures"], ["git restore data"]),
     (no_bundled_files, CLIP, ["bundled_clip"], ["git restore data"]),
-    (other_recipe, PROTOTYPES, ["not kept anywhere"], ["git restore data", "minutes"]),
+    (other_recipe, PROTOTYPES, ["some cells are missing"], ["git restore data", "minutes"]),
     (
         old_ipywidgets,
         WIDGETS,
@@ -373,16 +374,6 @@ def test_an_installed_wheel_has_no_checksums_and_that_is_no_failure(
     monkeypatch.setattr(paths, "PACKAGE", tmp_path / "clip_unlearn")
     found = look(FILES)
     assert found.ok is None and found.optional and "checkout only" in found.detail
-
-
-def test_prototypes_in_the_cache_will_do(
-    monkeypatch: pytest.MonkeyPatch, fresh_cache: Path
-) -> None:
-    monkeypatch.setattr(paths, "_RECIPE", "another")
-    name = look(PROTOTYPES).detail.split()[0]
-    (fresh_cache / "prototypes").mkdir(parents=True)
-    (fresh_cache / "prototypes" / name).write_bytes(b"")
-    assert look(PROTOTYPES).ok
 
 
 @pytest.mark.parametrize("python", ["python", "python3", sys.executable])

@@ -54,7 +54,7 @@ def audit_of(
     others = _unrelated(unrelated, request.classes or ())
 
     # What takes minutes.
-    setting = _prepared(config, others)
+    setting = _prepared(config, others, [request])
     check_measurable(request, grid, setting.task.images)  # unreadable images may be left out
     if edit_file:
         edit = load_edit(edit_file, setting.clip)
@@ -79,7 +79,7 @@ def audit_all(
     _, grid = config.inputs()
     others = _unrelated(unrelated, grid.classes)
 
-    setting = _prepared(config, others)
+    setting = _prepared(config, others, all_requests(grid, paradigm))
     return every_audit(
         setting, paradigm, config.chosen_method, strength, config.seed, towers=towers
     )
@@ -114,9 +114,11 @@ def _unrelated(folder: str, forgotten: Sequence[str]) -> ImageSet | None:
     return images
 
 
-def _prepared(config: SurveyConfig, others: ImageSet | None) -> Setting:
+def _prepared(
+    config: SurveyConfig, others: ImageSet | None, requests: Sequence[ForgetRequest]
+) -> Setting:
     """Everything a config names, with other images as the unrelated task if there are any."""
-    setting = prepare(config, progress=True)
+    setting = prepare(config, progress=True, requests=requests)
     if others is None:
         return setting
     grid = grid_of(others)

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from ..core import ClipLike, InputError
 from ..core.applied import ProjectionEdit, check_strength
 from ..core.concepts import PARADIGMS, ForgetRequest
-from ..core.edit import METHODS, fit_edit
+from ..core.edit import METHODS, OWN, fit_edit
 from ..core.nullspace import Factors
 from ..core.prototypes import Prototypes
 from ..images.datasets import Features
@@ -174,7 +174,7 @@ def _own(name: str) -> Baseline:
     return Baseline(
         name=name,
         sees=PICTURES if method.sees_pictures else TEXT,
-        of=EVERY if method.needs_every_cell else GOES,
+        of=GOES if method.needs == OWN else EVERY,
         cite=_CITED.get(name, _OURS),
         idea=method.about,
         fits=method.paradigms,

@@ -10,10 +10,9 @@ import click
 from ..core.applied import check_strength, compose
 from ..core.concepts import ForgetRequest
 from ..core.edit import check_fit, fit_edit
-from ..core.prototypes import synthesize_prototypes
 from ..images.inputs import request_grid
 from ..images.prompts import check_prompts
-from ..measure.setting import SurveyConfig
+from ..measure.setting import SurveyConfig, prototypes_for
 from ..models.clip import load_clip
 from ..models.saved import check_folder, load_edit, read_edit, save_edit, save_edited
 from . import options as shared
@@ -83,7 +82,7 @@ def forget(
         # The edit.
         clip = config.load()
         check_prompts(clip.tokenizer, grid)
-        prototypes = synthesize_prototypes(clip, grid, config.per_cell, config.seed)
+        prototypes = prototypes_for(config, clip, grid, [request])
         edit = fit_edit(prototypes, request, config.chosen_method, towers)
 
         if edit_file:

@@ -13,6 +13,7 @@ from ..core import InputError
 from ..core.edit import METHODS, TOWERS
 from ..images.classnames import names_in, split, unescaped
 from ..images.layouts import LAYOUTS
+from ..measure.setting import AUTO
 from ..models.clip import PRECISIONS
 
 # ---- kinds of values
@@ -217,10 +218,19 @@ MEASURED = _together(
 )
 PROTOTYPES = _together(
     click.option(
+        "--prototypes",
+        default=AUTO,
+        show_default=True,
+        metavar="N",
+        help="How many pictures a request is fitted on: more take longer and say more of the cells "
+        "that have none. auto: 4 a domain, from 24 to 80; all: --per-cell of every class in every "
+        "domain.",
+    ),
+    click.option(
         "--per-cell",
         default=8,
         show_default=True,
-        help="Visual prototypes of each class in each domain.",
+        help="With --prototypes all: pictures of each class in each domain.",
     ),
     click.option("--seed", default=0, show_default=True, help="Seed of the synthesis."),
 )

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import threading
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from . import ClipLike
-from .concepts import ConceptGrid
-from .synthesis import Synthesis
-
 PACKAGE = Path(__file__).resolve().parents[1]
-_RECIPE = 3  # increase it when synthesis changes: older cache entries then no longer match
 
 
 def bundled(name: str) -> Path:
@@ -83,45 +75,3 @@ def read_kept(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
     except (OSError, SafetensorError) as error:
         warnings.warn(f"{path} cannot be read and is made again: {error}", stacklevel=2)
         return None
-
-
-def kept_pictures(entry: str) -> dict[str, Tensor | float] | None:
-    """visual, reached, seconds and cached of an entry; None if nobody has made it yet."""
-    for folder in (bundled("prototypes"), cache_dir() / "prototypes"):
-        kept = read_kept(folder / entry)
-        if kept is None:
-            continue
-        tensors, metadata = kept
-        try:
-            fields = {name: tensors[name].float() for name in ("visual", "reached")}
-            return {**fields, "seconds": float(metadata.get("seconds", 0)), "cached": True}
-        except (KeyError, ValueError) as error:
-            warnings.warn(f"{folder / entry} is made again, without {error}", stacklevel=2)
-    return None
-
-
-def prototype_key(
-    clip: ClipLike,
-    grid: ConceptGrid,
-    per_cell: int,
-    seed: int,
-    kind: str = "blend",
-    how: Synthesis = Synthesis(),
-) -> str:
-    """A name for this very synthesis, from everything that decides its outcome."""
-    of_cells = [[grid.cell_prompts(c, d) for d in grid.domains] for c in grid.classes]
-    of_classes = [grid.class_prompts(c) for c in grid.classes]  # they too say what texts span
-    # bf16 joined later: without it, the name is what it was before.
-    steps = {name: value for name, value in asdict(how).items() if name != "bf16" or value}
-    recipe = [
-        _RECIPE,
-        clip.fingerprint(),
-        clip.normalization,
-        of_cells,
-        of_classes,
-        per_cell,
-        seed,
-        kind,
-        steps if kind != "latent" else None,
-    ]
-    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:16]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+
+import torch
+from torch import Tensor
 
 from . import InputError
 from .applied import ProjectionEdit
 from .calibrated import calibrated
-from .concepts import PARADIGMS, ForgetRequest
+from .concepts import PARADIGMS, ConceptGrid, ForgetRequest
 from .nullspace import Factors, null_space
 from .prototypes import Prototypes
+from .sampling import OWN as OWN_PICTURES
+from .sampling import sampled
 from .variants import (
     calibrated_prompts,
     complete,
@@ -23,6 +28,8 @@ from .variants import (
 )
 
 TOWERS = ("visual", "text", "both")
+# The cells of which an edit needs pictures: those that it forgets, a sample of all, or every one.
+OWN, SAMPLE, EVERY = "own", "sample", "every"
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class Method:
     fit: Callable[..., Factors]
     about: str  # one sentence
     sees_pictures: bool = True  # synthesised ones, beside texts
-    needs_every_cell: bool = True  # False: the prototypes of the forgotten cells are enough
+    needs: str = EVERY  # of which cells it needs pictures
     paradigms: tuple[str, ...] = PARADIGMS  # that it can forget
     default_for: tuple[str, ...] = ()  # paradigms in which it measures best
     settings: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by paradigm
@@ -53,18 +60,18 @@ METHODS: dict[str, Method] = {
     "null-space": Method(
         null_space,
         "project the forgotten texts and pictures out",
-        needs_every_cell=False,
+        needs=OWN,
     ),
     "null-space-text": Method(
         partial(null_space, use="text"),
         "project the forgotten texts out",
         sees_pictures=False,
-        needs_every_cell=False,
+        needs=OWN,
     ),
     "null-space-visual": Method(
         partial(null_space, use="visual"),
         "project the forgotten pictures out",
-        needs_every_cell=False,
+        needs=OWN,
     ),
     "retain-aware": Method(
         retain_aware,
@@ -89,6 +96,7 @@ METHODS: dict[str, Method] = {
     "calibrated": Method(
         calibrated,
         "a detector with its zero and one in the right place",
+        needs=SAMPLE,
         default_for=("global", "domain-specific"),
         fit_prompts=calibrated_prompts,
         prompt_settings={"both": _LIGHT},
@@ -101,6 +109,7 @@ METHODS: dict[str, Method] = {
     "redirect": Method(
         redirect_every_word,
         "a domain detector pulls every image to one answer, whatever words are asked",
+        needs=SAMPLE,
         paradigms=("whole-domain",),
         default_for=("whole-domain",),
     ),
@@ -174,6 +183,12 @@ def fit_edit(
     request = request.on(prototypes.grid)
     method = method or default_method(request)
     check_fit(request, method, towers)
+    if prototypes.sample:
+        # The same edit, whatever other requests there are pictures for.
+        needed = pictures_needed(
+            prototypes.grid, [request], method, prototypes.sample, seed=prototypes.seed
+        )
+        prototypes = prototypes.only(needed)
 
     edited = ("visual", "text") if towers == "both" else (towers,)
     factors = {}
@@ -186,6 +201,34 @@ def fit_edit(
             )
         factors[tower] = (A, B)
     return ProjectionEdit(request, method, factors, prototypes.seed, prototypes.base)
+
+
+def pictures_needed(
+    grid: ConceptGrid,
+    requests: Sequence[ForgetRequest],
+    method: str | None = None,
+    sample: int = 0,
+    per_cell: int = 8,
+    seed: int = 0,
+) -> Tensor:
+    """(C, K) int: how many pictures each cell gets, so that each of the requests has enough.
+
+    `sample` is how many of them one request is fitted on if its method needs a sample; 0 is
+    `per_cell` of every cell, for any method.
+    """
+    if not sample:
+        return torch.full(grid.shape, per_cell)
+    counts = torch.zeros(grid.shape, dtype=torch.long)
+    for request in requests:
+        needs = METHODS[method or default_method(request)].needs
+        if needs == SAMPLE:
+            needed = sampled(grid, request, sample, min(per_cell, OWN_PICTURES), seed)
+        elif needs == OWN:
+            needed = per_cell * request.mask(grid)
+        else:
+            needed = torch.full(grid.shape, per_cell)
+        counts = torch.maximum(counts, needed)
+    return counts
 
 
 def _fit_tower(

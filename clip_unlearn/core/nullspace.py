@@ -36,8 +36,15 @@ def orthonormal_basis(vectors: Tensor, rtol: float = 1e-3) -> Tensor:
     """
     if vectors.numel() == 0:
         return vectors.new_zeros(vectors.shape[-1], 0)
+    if len(vectors) > vectors.shape[1]:
+        vectors = torch.linalg.qr(vectors, mode="r").R  # the same span, and no more rows than d
     _, s, vh = torch.linalg.svd(vectors, full_matrices=False)
     return vh[s > rtol * s[0]].T
+
+
+def seen(W: Tensor, span: Tensor) -> Tensor:
+    """W (D, d) followed by the orthogonal projection on the columns of span (d, r)."""
+    return W @ span @ span.T
 
 
 def null_space(p: TowerPrototypes, mask: Tensor, use: str = "both", rtol: float = 0.1) -> Factors:

@@ -1,28 +1,27 @@
 """Prototypes of every cell from text alone: text embeddings, and visual prototypes made from them.
 
-No function here takes an image of any data set. Everything is cached by content, so that a notebook
-starts at once.
+No function here takes an image of any data set. Each picture is kept under what made it, so that a
+notebook starts at once, and a larger grid needs only the pictures that are new.
 """
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from . import ClipLike, InputError
-from .cache import cache_dir, keep, kept_pictures, prototype_key
 from .concepts import ConceptGrid
-from .nullspace import TowerPrototypes, orthonormal_basis
-from .synthesis import Synthesis, pixel_prototypes
-from .variants import known_words, latent_prototypes
+from .nullspace import TowerPrototypes, orthonormal_basis, seen
+from .ondemand import OnDemand
+from .sampling import estimated
+from .synthesis import Synthesis
+from .variants import known_words
+from .variants.words import SPAN_RTOL
 
 KINDS = ("blend", "pixel", "latent")
-# Directions in which prompts vary less than this share of the strongest count as unseen.
-SPAN_RTOL = 0.01
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,10 @@ class Prototypes:
     cached: bool = False  # whether that was in an earlier run
     base: str = ""  # fingerprint of the CLIP
     words: Tensor | None = None  # (n, d) unit texts of words that the grid does not name
+    pictures: Tensor | None = None  # (C, K, m, D) features of the pictures, NaN where none is made
+    latent: Tensor | None = None  # (C, K, m, D) features in closed form
+    has_bias: bool = False  # whether the last feature is a 1, and the last row of W a bias
+    sample: int = 0  # on how many pictures an edit is fitted; 0 is all that there are
 
     @property
     def text(self) -> Tensor:
@@ -60,6 +63,11 @@ class Prototypes:
         return self.visual.shape[2]
 
     @property
+    def made(self) -> int:
+        """How many pictures there are, in all cells together."""
+        return 0 if self.pictures is None else int((~self.pictures[..., 0].isnan()).sum())
+
+    @property
     def seen_projection(self) -> Tensor:
         """(D, d): the part of W that texts can see; what lies outside their span moves no score."""
         return seen(self.W, self.span)
@@ -71,10 +79,13 @@ class Prototypes:
             W, features = self.W_text, self.text_features[:, :, None]
         return TowerPrototypes(W, self.text, self.class_text, features, self.reached, self.words)
 
-
-def seen(W: Tensor, span: Tensor) -> Tensor:
-    """W (D, d) followed by the orthogonal projection on the columns of span (d, r)."""
-    return W @ span @ span.T
+    def only(self, counts: Tensor) -> Prototypes:
+        """The same as if only so many pictures (C, K) of each cell had been made."""
+        made = torch.arange(self.per_cell) < counts[..., None]  # (C, K, m)
+        pictures = self.pictures.masked_fill(~made[..., None], float("nan"))
+        W = self.seen_projection
+        visual, reached = blended(pictures, self.latent, self.text, W, self.has_bias)
+        return replace(self, visual=visual, reached=reached, pictures=pictures)
 
 
 def text_prototypes(clip: ClipLike, grid: ConceptGrid) -> tuple[Tensor, Tensor, Tensor]:
@@ -84,67 +95,62 @@ def text_prototypes(clip: ClipLike, grid: ConceptGrid) -> tuple[Tensor, Tensor, 
     W_text is the mean of the normalised embeddings: open_clip's own way to build a classifier.
     The span is an orthonormal basis (d, r) of the embeddings of all these prompts.
     """
+    of_cells = [grid.cell_prompts(c, d) for c in grid.classes for d in grid.domains]
+    of_classes = [grid.class_prompts(c) for c in grid.classes]
+    groups = [*of_cells, *of_classes]
     W = clip.heads["text"].weight
-    embeddings = []
 
-    def mean_feature(prompts: list[str]) -> Tensor:
-        g = clip.text_features(prompts)  # (n, D_text)
-        unit = g / (g @ W).norm(dim=-1, keepdim=True)
-        embeddings.append(unit @ W)
-        return unit.mean(0)
-
-    cells = [
-        torch.stack([mean_feature(grid.cell_prompts(c, d)) for d in grid.domains])
-        for c in grid.classes
-    ]
-    classes = [mean_feature(grid.class_prompts(c)) for c in grid.classes]
-    span = orthonormal_basis(torch.cat(embeddings), SPAN_RTOL)
-    return torch.stack(cells), torch.stack(classes), span
+    g = clip.text_features([prompt for group in groups for prompt in group])  # (n, D_text)
+    unit = g / (g @ W).norm(dim=-1, keepdim=True)
+    means = torch.stack([part.mean(0) for part in unit.split([len(group) for group in groups])])
+    span = orthonormal_basis(unit @ W, SPAN_RTOL)
+    cells, classes = means.split([len(of_cells), len(of_classes)])
+    return cells.unflatten(0, grid.shape), classes, span
 
 
 def synthesize_prototypes(
     clip: ClipLike,
     grid: ConceptGrid,
-    per_cell: int = 8,
+    per_cell: int | Tensor = 8,
     seed: int = 0,
     kind: str = "blend",
     how: Synthesis = Synthesis(),
     progress: bool = True,
     cache: bool = True,
 ) -> Prototypes:
-    """Prototypes of every cell of the grid; cached by content (weights, prompts, recipe, seed).
+    """Prototypes of every cell of the grid; each picture is kept under what made it.
 
     `kind`: "pixel" are pictures optimised by gradient, "latent" features solved in closed form,
     "blend" the sum of the two at equal norm. Latent ones alone suffice to forget classes
-    everywhere; a domain needs pictures. Raises InputError for an unknown kind or per_cell < 1.
+    everywhere; a domain needs pictures. `per_cell` may be a tensor (C, K) that says how many
+    pictures each cell gets (see `sampling`). Raises InputError for an unknown kind or per_cell < 1.
     """
     if kind not in KINDS:
         raise InputError(f'unknown kind of prototype "{kind}": blend, pixel or latent.')
-    if per_cell < 1:
-        raise InputError(f"per_cell is {per_cell}; at least 1 prototype a cell is needed.")
+    counts = torch.as_tensor(per_cell).expand(grid.shape)  # (C, K)
+    m = int(counts.max())
+    if m < 1:
+        raise InputError(f"per_cell is {m}; at least 1 prototype a cell is needed.")
 
-    # Text prototypes are cheap, so only what is synthesised from them is cached.
     text_features, class_features, span = text_prototypes(clip, grid)
     W = clip.heads["visual"].weight
     W_text = clip.heads["text"].weight
-    targets = normalize(text_features @ W_text, dim=-1).flatten(0, 1)  # (C * K, d)
+    text = normalize(text_features @ W_text, dim=-1)  # (C, K, d)
+    has_bias = clip.heads["visual"].has_bias
 
-    entry = f"{prototype_key(clip, grid, per_cell, seed, kind, how)}.safetensors"
-    synthesised = kept_pictures(entry) if cache else None
-    if synthesised is None:
-        start = time.perf_counter()
-        through = seen(W, span)
-        visual, reached = _synthesised(clip, through, targets, per_cell, seed, kind, how, progress)
-        seconds = time.perf_counter() - start
-        tensors = {
-            "visual": visual.unflatten(0, grid.shape).contiguous(),
-            "reached": reached.unflatten(0, grid.shape),
-        }
-        synthesised = {**tensors, "seconds": seconds}
-        if cache:
-            keep(cache_dir() / "prototypes" / entry, tensors, {"seconds": f"{seconds:.2f}"})
+    made = OnDemand(clip, grid, seed, how, progress, cache)
+
+    pictures = latent = None
+    seconds, cached = 0.0, True
+    if kind != "latent":
+        pictures, seconds, cached = made.pictures(text, span, counts)
+    if kind != "pixel":
+        latent = made.latent(text, seen(W, span), m)
+    visual, reached = blended(pictures, latent, text, seen(W, span), has_bias)
     return Prototypes(
         grid=grid,
+        visual=visual,
+        reached=reached,
         text_features=text_features,
         class_features=class_features,
         W=W,
@@ -152,40 +158,60 @@ def synthesize_prototypes(
         span=span,
         seed=seed,
         kind=kind,
+        seconds=seconds,
+        cached=cached,
         base=clip.fingerprint(),
         words=known_words(clip, grid),
-        **synthesised,
+        pictures=pictures,
+        latent=latent,
+        has_bias=has_bias,
     )
 
 
-def _synthesised(
-    clip: ClipLike,
-    W: Tensor,
-    targets: Tensor,
-    per_cell: int,
-    seed: int,
-    kind: str,
-    how: Synthesis,
-    progress: bool,
+def blended(
+    pictures: Tensor | None, latent: Tensor | None, text: Tensor, W: Tensor, has_bias: bool
 ) -> tuple[Tensor, Tensor]:
-    """visual (n, m, D) and reached (n, d) for the unit texts targets (n, d), seen through W."""
-    parts = []
-    if kind != "latent":
-        of_pictures, _ = pixel_prototypes(clip, targets, per_cell, seed, how, progress, W=W)
-        parts.append(of_pictures)
-    if kind != "pixel":
-        parts.append(latent_prototypes(clip, targets, per_cell, seed, W=W))
+    """visual (C, K, m, D) and reached (C, K, d) from both kinds of features, or from one of them.
 
-    # Where pictures end up; closed-form features stand for them if there are none.
-    embeddings = normalize(parts[0] @ W, dim=-1)  # (n, m, d)
-    reached = embeddings.mean(1)
+    Each prototype has the mean direction of a picture and of a feature in closed form, at the usual
+    length of the latter. A cell with fewer than m pictures shows them again; one without any is
+    estimated from the others (see `sampling.estimated`). W (D, d) is what texts see of the
+    projection.
+    """
+    parts = [features for features in (pictures, latent) if features is not None]
+    D = len(W) - has_bias
+    ones = parts[-1][..., D:]  # empty unless there is a bias
+    usual_length = parts[-1][..., :D].norm(dim=-1).mean()
+    directions = [normalize(features[..., :D], dim=-1) for features in parts]
 
-    # The mean direction, at the mean norm of the closed-form features if there are any.
-    D = len(W) - clip.heads["visual"].has_bias
-    ones = parts[0][..., D:]  # empty unless there is a bias
-    parts = [features[..., :D] for features in parts]
-    directions = [normalize(features, dim=-1) for features in parts]
+    if pictures is None:
+        reached = normalize(latent @ W, dim=-1).mean(2)
+    else:
+        known = ~pictures[..., 0].isnan()  # (C, K, m)
+        seen_in = known.any(2)  # (C, K)
+        embeddings = normalize(pictures @ W, dim=-1)
+        reached = estimated(_mean_of(embeddings, known), seen_in, text)
+        like = (
+            directions[-1].mean(2) if latent is not None else reached.new_zeros(*text.shape[:2], D)
+        )
+        usual = normalize(estimated(_mean_of(directions[0], known), seen_in, like), dim=-1)
+        directions[0] = _repeated(directions[0], known, usual)
+
     mean_direction = torch.stack(directions).mean(0)
-    usual_norm = parts[-1].norm(dim=-1).mean()
-    visual = usual_norm * normalize(mean_direction, dim=-1)
+    visual = usual_length * normalize(mean_direction, dim=-1)
     return torch.cat([visual, ones], dim=-1), reached
+
+
+def _mean_of(x: Tensor, known: Tensor) -> Tensor:
+    """(C, K, n): mean of the known ones of x (C, K, m, n)."""
+    total = x.masked_fill(~known[..., None], 0).sum(2)
+    return total / known.sum(2).clamp_min(1)[..., None]
+
+
+def _repeated(x: Tensor, known: Tensor, otherwise: Tensor) -> Tensor:
+    """x (C, K, m, n), the first known ones again for the others; `otherwise` (C, K, n) if none."""
+    m = x.shape[2]
+    n = known.sum(2, keepdim=True)  # (C, K, 1), known ones come first
+    place = torch.arange(m) % n.clamp_min(1)
+    again = x.gather(2, place[..., None].expand_as(x))
+    return torch.where(n[..., None] > 0, again, otherwise[:, :, None])

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +29,9 @@ def name_of(*parts: object) -> str:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one kind ("pictures", "texts") that one model has made."""
+    """Rows of one kind that one model has made."""
 
-    kind: str
+    kind: str  # the folder of its files, "prototypes/pictures" for one
     model: str  # its fingerprint
 
     def get(self, names: Iterable[str]) -> tuple[dict[str, Tensor], float]:
@@ -56,6 +57,11 @@ class Rows:
         file = self._own_folder() / f"{name_of(sorted(names))}.safetensors"
         keep(file, {"rows": rows.contiguous()}, note)
 
+    def shipped(self) -> set[str]:
+        """The names of all rows that come with the package."""
+        files = (bundled(self.kind) / self.model).glob("*.safetensors")
+        return {name for file in files for name in _names(file)}
+
     def _own_folder(self) -> Path:
         return cache_dir() / self.kind / self.model
 
@@ -63,6 +69,12 @@ class Rows:
         """All files with rows of this kind and model, those of the package first."""
         for folder in (bundled(self.kind) / self.model, self._own_folder()):
             yield from sorted(folder.glob("*.safetensors"))
+
+
+def _names(file: Path) -> list[str]:
+    """The names of the rows of a file."""
+    with safe_open(file, "pt") as opened:
+        return json.loads(opened.metadata()["names"])
 
 
 def _read(file: Path, wanted: set[str]) -> tuple[Mapping[str, Tensor], float]:
@@ -82,3 +94,35 @@ def _read(file: Path, wanted: set[str]) -> tuple[Mapping[str, Tensor], float]:
         warnings.warn(f"{file} cannot be read, its rows are made again: {error}", stacklevel=2)
         return {}, 0.0
     return {name: rows[i] for name, i in places.items()}, seconds / len(names)
+
+
+def on_demand(
+    store: Rows | None,
+    names: Sequence[str],
+    make: Callable[[list[int]], Tensor],
+    at_once: int,
+    announce: Callable[[int], None] | None = None,
+) -> tuple[Tensor, float, bool]:
+    """The rows (n, ...) of n names, the seconds that making them took, and whether all were kept.
+
+    `make` is given the places of at most `at_once` missing ones, and returns their rows, which are
+    kept at once. `announce` is told how many are missing, if any are. Without a store all of them
+    are made, and none is kept.
+    """
+    found, seconds = store.get(names) if store else ({}, 0.0)
+    missing = [i for i, name in enumerate(names) if name not in found]
+    if missing and announce:
+        announce(len(missing))
+
+    for start in range(0, len(missing), at_once):
+        part = missing[start : start + at_once]
+        begin = time.perf_counter()
+        rows = make(part)
+        took = time.perf_counter() - begin
+
+        seconds += took
+        made = [names[i] for i in part]
+        found |= dict(zip(made, rows, strict=True))
+        if store:
+            store.add(made, rows, took)
+    return torch.stack([found[name] for name in names]), seconds, not missing

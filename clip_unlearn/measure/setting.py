@@ -5,12 +5,15 @@ It is checked first, then computed once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from ..core import InputError
 from ..core.concepts import ConceptGrid, ForgetRequest
-from ..core.edit import METHODS
+from ..core.edit import METHODS, pictures_needed
+from ..core.ondemand import OnDemand
 from ..core.prototypes import Prototypes, synthesize_prototypes
+from ..core.sampling import FEWEST, usual_sample
 from ..images.datasets import (
     DataError,
     Features,
@@ -26,6 +29,8 @@ from ..models.clip import Clip, load_clip
 from .evaluate import Task, make_task
 
 DEFAULT = "default"  # the word of a user for the best method of the paradigm
+# The words of a user for the usual sample of pictures, and for pictures of every cell.
+AUTO, ALL = "auto", "all"
 # The least value of each whole number, and whether it may be left out (None).
 _COUNTS = {
     "per_cell": (1, False),
@@ -41,7 +46,8 @@ class SurveyConfig:
     """Which CLIP, which images, which prototypes: what is the same for every request."""
 
     method: str = DEFAULT
-    per_cell: int = 8  # prototypes of each cell
+    prototypes: int | str = AUTO  # how many pictures a request is fitted on, or "all"
+    per_cell: int = 8  # of each cell, if all are made
     seed: int = 0
     model: str = "bundled"
     pretrained: str = ""
@@ -59,6 +65,8 @@ class SurveyConfig:
     def __post_init__(self) -> None:
         for name, (least, optional) in _COUNTS.items():
             _check_count(name, getattr(self, name), least, optional)
+        if self.prototypes not in (AUTO, ALL):
+            object.__setattr__(self, "prototypes", _sample(self.prototypes))
         if not isinstance(self.images, str):
             are_texts = all(isinstance(part, str) for part in self.images)
             if not self.images or not are_texts:
@@ -91,6 +99,19 @@ class SurveyConfig:
         return load_clip(self.model, self.pretrained or None, precision=self.precision)
 
 
+def _sample(prototypes: object) -> int:
+    """A number of pictures; text of digits is one, as the command line and papermill pass it."""
+    if isinstance(prototypes, str) and prototypes.isdecimal():
+        prototypes = int(prototypes)
+    whole = isinstance(prototypes, int) and not isinstance(prototypes, bool)
+    if not whole or prototypes < FEWEST:
+        raise InputError(
+            f"prototypes is {prototypes!r}; it must be a number of pictures, at least {FEWEST}, or "
+            f'"{AUTO}" or "{ALL}".'
+        )
+    return prototypes
+
+
 def _check_count(name: str, value: object, least: int, optional: bool) -> None:
     """Raise InputError unless a value is a whole number, at least `least`, or None if it may be."""
     if value is None and optional:
@@ -111,8 +132,16 @@ class Setting:
     encode_seconds: float
 
 
-def prepare(config: SurveyConfig = SurveyConfig(), progress: bool = False) -> Setting:
-    """Load the CLIP, encode the images, synthesise the prototypes; slow steps are cached."""
+def prepare(
+    config: SurveyConfig = SurveyConfig(),
+    progress: bool = False,
+    requests: Sequence[ForgetRequest] | None = None,
+) -> Setting:
+    """Load the CLIP, encode the images, synthesise the prototypes; slow steps are cached.
+
+    Only the pictures that `requests` need are made, if they are given and the config does not say
+    that all are wanted.
+    """
     images, grid = config.inputs()
     clip = config.load()
     check_prompts(clip.tokenizer, grid)
@@ -127,8 +156,31 @@ def prepare(config: SurveyConfig = SurveyConfig(), progress: bool = False) -> Se
         unrelated = make_task(clip, grid_of(others), encode(clip, others, progress=progress))
         seconds += unrelated.images.seconds
 
-    prototypes = synthesize_prototypes(clip, grid, config.per_cell, config.seed, progress=progress)
+    prototypes = prototypes_for(config, clip, grid, requests, progress)
     return Setting(clip, prototypes, task, unrelated, seconds)
+
+
+def prototypes_for(
+    config: SurveyConfig,
+    clip: Clip,
+    grid: ConceptGrid,
+    requests: Sequence[ForgetRequest] | None = None,
+    progress: bool = True,
+) -> Prototypes:
+    """The prototypes that requests need; those of every cell if there are none, or all ship."""
+    every = requests is None or config.prototypes == ALL
+    if config.prototypes == AUTO and not every:
+        every = OnDemand(clip, grid, config.seed).ship(config.per_cell)
+
+    sample = 0
+    if not every:
+        sample = usual_sample(grid) if config.prototypes == AUTO else config.prototypes
+    on_grid = [request.on(grid) for request in requests or ()]
+    counts = pictures_needed(
+        grid, on_grid, config.chosen_method, sample, config.per_cell, config.seed
+    )
+    made = synthesize_prototypes(clip, grid, counts, config.seed, progress=progress)
+    return replace(made, sample=sample)
 
 
 def encoded_task(

@@ -144,14 +144,19 @@ def survey_all(
         check_fit(replace(LIKE["domain-specific"], complete=True), config.chosen_method, towers)
     for paradigm in paradigms:
         check_fit(LIKE[paradigm], config.chosen_method, towers)
-    s = prepare(config, progress=True)
-    domains = s.prototypes.grid.domains
+    _, grid = config.inputs()
+    domains = grid.domains
     if len(domains) == 1:
         paradigms = [paradigm for paradigm in paradigms if paradigm == "global"]
     if not paradigms:
         raise InputError(
             f'the only domain is "{domains[0]}": a request for a domain needs another.'
         )
+
+    requests = [request for paradigm in paradigms for request in all_requests(grid, paradigm)]
+    if complete and len(domains) > 1:
+        requests += all_requests(grid, "domain-specific", complete=True)
+    s = prepare(config, progress=True, requests=requests)
 
     frames, summaries = [], []
     for paradigm in paradigms:

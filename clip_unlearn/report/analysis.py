@@ -183,7 +183,7 @@ def analyse(config: ReportConfig, progress: bool = False) -> Analysis:
     # images that cannot be read may be left out.
     images, grid = config.inputs()
     check_measurable(request, grid, images)
-    setting = prepare(config, progress)
+    setting = prepare(config, progress, [request])
     check_measurable(request, grid, setting.task.images)
     prototypes = setting.prototypes
 

@@ -144,7 +144,7 @@ def provenance(a: Analysis) -> str:
     ranks = ", ".join(f"{a.edit.rank(tower)} in the {tower} projection" for tower in a.edit.factors)
     made = (
         f"Model `{a.clip.name}` (weights {a.clip.fingerprint()}), seed {a.config.seed}, "
-        f"{a.prototypes.per_cell} visual prototypes a cell, {len(a.task.images)} images. "
+        f"{a.prototypes.made} synthesised pictures, {len(a.task.images)} images. "
         f"Rank of the edit: {ranks}."
     )
     seconds = [

@@ -6,6 +6,7 @@ sweep goes on where it was.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import html
 import json
@@ -23,7 +24,7 @@ import pandas as pd
 
 from .. import __version__
 from ..core import InputError, first_line
-from ..core.concepts import ConceptGrid
+from ..core.concepts import ConceptGrid, ForgetRequest
 from ..images.datasets import features_key
 from ..measure.evaluate import points
 from ..measure.setting import DEFAULT, SurveyConfig, prepare
@@ -138,8 +139,8 @@ def run_sweep(shared: Mapping, axes: Axes, out: Path, again: bool = False) -> li
         )
 
     # The slow steps, once: every report reads them from the cache.
-    setting = prepare(config, progress=True)
-    inputs = _inputs(setting.clip, config)
+    clip = _prepared(config, list(todo.values()))
+    inputs = _inputs(clip, config)
 
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict] = []
@@ -157,6 +158,20 @@ def run_sweep(shared: Mapping, axes: Axes, out: Path, again: bool = False) -> li
     if failed:
         click.echo("failed   " + "\n         ".join(failed))
     return failed
+
+
+def _prepared(config: SurveyConfig, todo: Sequence[Combination]) -> Clip:
+    """Encode the images and make the pictures that the reports need, but for those that fail."""
+    requests: dict[str, list[ForgetRequest]] = {}
+    _, grid = config.inputs()
+    for combination in todo:
+        with contextlib.suppress(InputError):
+            report = ReportConfig(**combination.parameters)
+            requests.setdefault(report.method, []).append(report.request.on(grid))
+    setting = None
+    for method, of_method in requests.items():
+        setting = prepare(replace(config, method=method), progress=True, requests=of_method)
+    return setting.clip if setting else config.load()
 
 
 def _inputs(clip: Clip, config: SurveyConfig) -> str:

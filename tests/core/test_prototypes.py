@@ -8,20 +8,42 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from tiny import CLASSES, DOMAINS
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from clip_unlearn import Clip, ConceptGrid, Prototypes, synthesize_prototypes
-from clip_unlearn.core import InputError
-from clip_unlearn.core import prototypes as module
-from clip_unlearn.core.cache import prototype_key, save_tensors
+from clip_unlearn import (
+    BUNDLED_SYNONYMS,
+    Clip,
+    ConceptGrid,
+    Prototypes,
+    bundled_images,
+    grid_of,
+    load_clip,
+    synthesize_prototypes,
+)
+from clip_unlearn.core import InputError, ondemand
+from clip_unlearn.core.cache import read_kept, save_tensors
 from clip_unlearn.core.concepts import fill
+from clip_unlearn.core.ondemand import OnDemand
 from clip_unlearn.core.prototypes import text_prototypes
-from clip_unlearn.core.synthesis import Synthesis, pixel_prototypes
+from clip_unlearn.core.synthesis import Synthesis, climb, pixel_prototypes
 from clip_unlearn.core.variants import data_free_images, latent_prototypes
 
 KINDS = ("blend", "pixel", "latent")
 QUICK = Synthesis(steps=2)
+
+
+def forbid(*_: object, **__: object) -> None:
+    raise AssertionError("made again")
+
+
+@pytest.fixture
+def knowing(clip: Clip, monkeypatch: pytest.MonkeyPatch) -> Clip:
+    """The tiny CLIP as if it had learnt some words."""
+    words = ["cat", "house", "photo", "red", "sketch", "tree"]
+    monkeypatch.setattr(Clip, "vocabulary", lambda self, most: words[:most])
+    return clip
 
 
 def make(clip: Clip, grid: ConceptGrid, **changes: object) -> Prototypes:
@@ -136,8 +158,9 @@ def test_bfloat16_synthesis_climbs_as_well_and_is_another_entry(
     full = make(clip, grid, kind="pixel", how=Synthesis(steps=8))
     assert p.visual.dtype == torch.float32 and not torch.equal(p.visual, full.visual)
     assert agreement(p).mean() > agreement(full).mean() - 0.05
-    keys = [prototype_key(clip, grid, 2, 0, "pixel", how) for how in (short, Synthesis(steps=8))]
-    assert keys[0] != keys[1]
+    one = ([(0, 0, 0)], torch.eye(16), 0)
+    names = [ondemand.picture_names(clip, grid, *one, how) for how in (short, Synthesis(steps=8))]
+    assert names[0] != names[1]
 
 
 def test_watch_sees_every_step(clip: Clip, prototypes: Prototypes) -> None:
@@ -174,51 +197,114 @@ def test_pictures_of_nothing_are_pictures(clip: Clip) -> None:
     )
 
 
-# ---- cache
+# ---- what is kept
 
 
-def forbid(*_: object, **__: object) -> None:
-    raise AssertionError("synthesised again")
+@pytest.fixture
+def pictures_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the number of pictures in each batch that is optimised."""
+    made = []
+
+    def counting(clip: Clip, W: Tensor, goals: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
+        made.append(len(goals))
+        return climb(clip, W, goals, *rest)
+
+    monkeypatch.setattr(ondemand, "climb", counting)
+    return made
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_second_call_does_not_synthesise(
+def test_a_second_call_makes_nothing(
     clip: Clip, grid: ConceptGrid, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     first = make(clip, grid, kind=kind, cache=True)
-    for name in ("pixel_prototypes", "latent_prototypes"):
-        monkeypatch.setattr(module, name, forbid)
+    for name in ("climb", "features_of_nothing"):
+        monkeypatch.setattr(ondemand, name, forbid)
     again = make(clip, grid, kind=kind, cache=True)
-    assert torch.equal(first.visual, again.visual) and again.seconds == pytest.approx(
-        first.seconds, abs=0.01
-    )
-    assert again.cached and not first.cached
-    with pytest.raises(AssertionError, match="synthesised again"):
+    assert torch.equal(first.visual, again.visual) and torch.equal(first.reached, again.reached)
+    assert again.seconds == pytest.approx(first.seconds, abs=0.01)
+    assert again.cached and first.cached is (kind == "latent")
+    with pytest.raises(AssertionError, match="made again"):
         make(clip, grid, kind=kind, cache=False)
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "anew"),
     [
-        {"seed": 1},
-        {"per_cell": 1},
-        {"kind": "latent"},
-        {"how": Synthesis(steps=1)},
-        {"grid": ConceptGrid(["cat", "dog", "home"], ["art_painting", "photo", "sketch"])},
-        {
-            "grid": ConceptGrid(
-                ["cat", "dog", "house"], ["art_painting", "photo", "sketch"], ["{class} {domain}"]
-            )
-        },
+        ({}, 0),
+        ({"seed": 1}, 18),
+        ({"per_cell": 1}, 0),
+        ({"per_cell": 3}, 9),
+        ({"kind": "latent"}, 0),
+        ({"how": Synthesis(steps=1)}, 18),
+        ({"grid": ConceptGrid([*CLASSES, "horse"], DOMAINS)}, 6),
+        ({"grid": ConceptGrid(CLASSES[::-1], DOMAINS[:2])}, 0),
+        ({"grid": ConceptGrid(CLASSES, DOMAINS, ["{class} {domain}"])}, 18),
+        ({"grid": ConceptGrid(CLASSES, DOMAINS, domain_words={"photo": ["foto"]})}, 6),
     ],
-    ids=lambda change: "-".join(change),
 )
-def test_whatever_decides_the_outcome_decides_the_cache_entry(
-    clip: Clip, grid: ConceptGrid, fresh_cache: Path, change: dict
+def test_only_pictures_that_nobody_has_made_are_made(
+    knowing: Clip,
+    grid: ConceptGrid,
+    fresh_cache: Path,
+    pictures_made: list[int],
+    change: dict,
+    anew: int,
 ) -> None:
-    make(clip, grid, cache=True)
-    make(clip, **{"grid": grid, "cache": True, **change})
-    assert len(list(fresh_cache.rglob("*.safetensors"))) == 2
+    make(knowing, grid, cache=True)
+    assert sum(pictures_made) == 18
+    make(knowing, **{"grid": grid, "cache": True, **change})
+    assert sum(pictures_made) == 18 + anew
+
+
+def test_a_picture_is_the_same_in_any_grid_and_batch(
+    knowing: Clip, grid: ConceptGrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make(knowing, grid)
+    monkeypatch.setattr(ondemand, "batch_size", lambda _: 5)
+    turned = make(knowing, ConceptGrid([*CLASSES[::-1], "horse"], DOMAINS[::-1]))
+    again = turned.pictures[:3].flip(0, 1)
+    torch.testing.assert_close(again, whole.pictures, atol=1e-3, rtol=1e-3)
+
+
+def test_without_a_vocabulary_pictures_belong_to_what_the_prompts_of_their_grid_see(
+    clip: Clip, grid: ConceptGrid, fresh_cache: Path, pictures_made: list[int]
+) -> None:
+    """The tiny CLIP has learnt no word; with few prompts some directions are seen by none."""
+    few = {"cell_templates": ("{domain} {class}",), "class_templates": ("{class}",)}
+    words = {"domain_words": {name: (name,) for name in ("photo", "sketch")}}
+    assert not clip.vocabulary(1)
+    make(clip, ConceptGrid(("cat", "dog"), ("photo", "sketch"), **few, **words), cache=True)
+    assert sum(pictures_made) == 8
+    more = ConceptGrid(("cat", "dog", "cow"), ("photo", "sketch"), **few, **words)
+    make(clip, more, cache=True)
+    assert sum(pictures_made) == 8 + 12
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    clip: Clip,
+    grid: ConceptGrid,
+    fresh_cache: Path,
+    pictures_made: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ondemand, "batch_size", lambda _: 4)
+    whole = make(clip, grid)
+    pictures_made.clear()
+    counting = ondemand.climb
+
+    def interrupted(*arguments: object) -> tuple[Tensor, Tensor]:
+        if len(pictures_made) == 3:
+            raise KeyboardInterrupt
+        return counting(*arguments)
+
+    monkeypatch.setattr(ondemand, "climb", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make(clip, grid, cache=True)
+    monkeypatch.setattr(ondemand, "climb", counting)
+    resumed = make(clip, grid, cache=True)
+    assert pictures_made == [4, 4, 4, 4, 2]
+    assert torch.equal(resumed.visual, whole.visual)
 
 
 def test_another_model_does_not_meet_this_ones_prototypes(
@@ -228,12 +314,17 @@ def test_another_model_does_not_meet_this_ones_prototypes(
     assert vit.visual.shape[-1] == 32 and resnet.visual.shape[-1] == 512
 
 
-def test_a_model_that_sees_pictures_otherwise_does_not_meet_these_prototypes(
-    clip: Clip, grid: ConceptGrid, monkeypatch: pytest.MonkeyPatch
+def test_a_model_that_sees_pictures_otherwise_does_not_meet_these_pictures(
+    clip: Clip,
+    grid: ConceptGrid,
+    fresh_cache: Path,
+    pictures_made: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before = prototype_key(clip, grid, 2, 0)
+    make(clip, grid, cache=True)
     monkeypatch.setattr(clip.model.visual, "image_mean", (0.5, 0.5, 0.5))
-    assert prototype_key(clip, grid, 2, 0) != before
+    make(clip, grid, cache=True)
+    assert sum(pictures_made) == 36
 
 
 def test_without_cache_nothing_is_written(clip: Clip, grid: ConceptGrid, fresh_cache: Path) -> None:
@@ -241,26 +332,36 @@ def test_without_cache_nothing_is_written(clip: Clip, grid: ConceptGrid, fresh_c
     assert not fresh_cache.exists()
 
 
+@pytest.mark.parametrize("damage", ["garbage", "cut", "other", "NaN"])
 def test_a_damaged_cache_entry_is_made_again(
-    clip: Clip, grid: ConceptGrid, fresh_cache: Path
+    clip: Clip, grid: ConceptGrid, fresh_cache: Path, damage: str
 ) -> None:
     first = make(clip, grid, cache=True)
-    (entry,) = fresh_cache.rglob("*.safetensors")
-    entry.write_bytes(b"garbage")
-    with pytest.warns(UserWarning, match="cannot be read and is made again"):
+    (entry,) = (fresh_cache / "prototypes" / "pictures").rglob("*.safetensors")
+    if damage == "garbage":
+        entry.write_bytes(b"garbage")
+    elif damage == "cut":
+        entry.write_bytes(entry.read_bytes()[:-100])
+    elif damage == "other":
+        save_tensors(entry, {"visual": first.visual}, {"seconds": "soon"})
+    else:
+        rows, names = read_kept(entry)
+        save_tensors(entry, {"rows": rows["rows"] * float("nan")}, names)
+    with pytest.warns(UserWarning, match="cannot be read, its rows are made again"):
         again = make(clip, grid, cache=True)
     assert torch.equal(first.visual, again.visual)
+    assert make(clip, grid, cache=True).cached
 
 
-def test_a_cache_entry_of_something_else_is_made_again(
-    clip: Clip, grid: ConceptGrid, fresh_cache: Path
-) -> None:
-    first = make(clip, grid, cache=True)
-    (entry,) = fresh_cache.rglob("*.safetensors")
-    save_tensors(entry, {"visual": first.visual}, {"seconds": "soon"})
-    with pytest.warns(UserWarning, match="is made again"):
-        again = make(clip, grid, cache=True)
-    assert torch.equal(first.visual, again.visual)
+def test_what_ships_with_the_bundled_clip_is_what_synthesis_makes(fresh_cache: Path) -> None:
+    clip = load_clip("bundled", device="cpu")
+    whole = grid_of(bundled_images(), BUNDLED_SYNONYMS)
+    assert OnDemand(clip, whole).ship(8) and not OnDemand(clip, whole, seed=1).ship(8)
+    cell = ConceptGrid(["dog"], ["sketch"])
+    shipped = synthesize_prototypes(clip, cell, per_cell=2, kind="pixel", progress=False)
+    made = synthesize_prototypes(clip, cell, per_cell=2, kind="pixel", progress=False, cache=False)
+    assert shipped.cached and not made.cached and not fresh_cache.exists()
+    assert cosine_similarity(shipped.pictures, made.pictures, dim=-1).min() > 0.99
 
 
 # ---- bad input

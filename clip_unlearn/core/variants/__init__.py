@@ -1,7 +1,7 @@
 """Variants, to be looked up: other prototypes, other edits, and edits of the text side.
 
     latent         prototypes in closed form, which are blended with pictures
-    words          the pull that makes a domain forgotten for words that nobody named
+    words          what texts can see; the pull that makes a domain forgotten for every word
     complete       a class is not found by a search in its domain either
     prompts        the text side
     oblique        a null space with another direction to detect
@@ -13,12 +13,12 @@ the factors A (D, r), B (r, d) of Delta, as those of `nullspace` and `calibrated
 """
 
 from .complete import complete, interaction, interaction_detectors
-from .latent import data_free_images, latent_prototypes
+from .latent import data_free_images, features_of_nothing, latent_prototypes
 from .least_squares import refined, retain_aware, unit_features
 from .oblique import cell_embeddings, class_direction, oblique, random_subspace
 from .prompts import calibrated_prompts, oblique_prompts
 from .solvers import minimise, ridge_solution, thin
-from .words import known_words, pull_of_words, redirect_every_word
+from .words import known_words, pull_of_words, redirect_every_word, seen_by_texts
 
 __all__ = [
     "calibrated_prompts",
@@ -26,6 +26,7 @@ __all__ = [
     "class_direction",
     "complete",
     "data_free_images",
+    "features_of_nothing",
     "interaction",
     "interaction_detectors",
     "known_words",
@@ -39,6 +40,7 @@ __all__ = [
     "refined",
     "retain_aware",
     "ridge_solution",
+    "seen_by_texts",
     "thin",
     "unit_features",
 ]

@@ -11,14 +11,17 @@ from torchvision.transforms import v2
 
 from .. import ClipLike
 
+POOL = 384  # pictures of nothing
+
 
 def latent_prototypes(
     clip: ClipLike,
     targets: Tensor,
     per_cell: int,
     seed: int,
-    pool: int = 384,
+    pool: int = POOL,
     W: Tensor | None = None,
+    features: Tensor | None = None,
 ) -> Tensor:
     """Features (n, m, D) solved in closed form: the most ordinary f whose embedding is the target.
 
@@ -26,11 +29,10 @@ def latent_prototypes(
     features of `pool` pictures of nothing, and s the mean norm of their embeddings: of all f with
     that embedding it is the likeliest under a Gaussian. Each of the m prototypes takes mu and S
     from its own random half of those pictures. A bias is taken off first. W (D, d) stands for the
-    CLIP's own final projection if it is given.
+    CLIP's own final projection if it is given, and `features` (pool, D) for those of the pictures.
     """
-    pictures = clip.normalized(data_free_images(pool, clip.image_size, seed))
-    with torch.no_grad():
-        features = torch.cat([clip.image_features(part).cpu() for part in pictures.split(128)])
+    if features is None:
+        features = features_of_nothing(clip, pool, seed, list(range(pool)))
 
     # A bias is a row of W that meets a feature of 1: it is added afterwards, not solved for.
     head = clip.heads["visual"]
@@ -42,10 +44,17 @@ def latent_prototypes(
     generator = torch.Generator().manual_seed(seed)
     prototypes = []
     for _ in range(per_cell):
-        half = torch.randperm(pool, generator=generator)[: pool // 2]
+        half = torch.randperm(len(features), generator=generator)[: len(features) // 2]
         f = _most_ordinary(features[half, :D], W[:D], bias, targets)
         prototypes.append(torch.cat([f, ones], 1))
     return torch.stack(prototypes, 1)
+
+
+@torch.no_grad()
+def features_of_nothing(clip: ClipLike, pool: int, seed: int, which: list[int]) -> Tensor:
+    """(n, D) features of n of the `pool` pictures of nothing."""
+    pictures = clip.normalized(data_free_images(pool, clip.image_size, seed)[which])
+    return torch.cat([clip.image_features(part).cpu() for part in pictures.split(128)])
 
 
 def _most_ordinary(features: Tensor, W: Tensor, bias: Tensor, targets: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A pull for words that nobody named, so that a domain is forgotten whatever is asked."""
+"""Words that a CLIP knows: what texts can see, and a pull for words that nobody named."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch.nn.functional import normalize
 
 from .. import ClipLike
 from ..calibrated import BETA, centred, reached, redirect, without
-from ..concepts import ConceptGrid, fill
-from ..nullspace import Factors, TowerPrototypes
+from ..concepts import CELL_TEMPLATES, DOMAIN_WORDS, ConceptGrid, fill
+from ..nullspace import Factors, TowerPrototypes, orthonormal_basis
 from .solvers import minimise
 
 # As many words of the tokenizer stand for all words: with 240 captions of a real CLIP in the place
@@ -30,6 +30,31 @@ SOFT = 0.08
 # The price of a pull as long as that lead.
 LENGTH = 5e-4
 STARTS = 4
+# So many prompts of the words above, in all kinds of domains, show what texts can see at all.
+SEEING = 2000
+# Directions in which prompts vary less than this share of the strongest count as unseen.
+SPAN_RTOL = 0.01
+
+
+def seen_by_texts(clip: ClipLike) -> Tensor | None:
+    """(d, r): orthonormal basis of the embeddings of texts of all kinds, whatever the grid.
+
+    They say the words that the CLIP knows, with all words for domains. None if its tokenizer does
+    not tell which words it knows.
+    """
+    words = clip.vocabulary(WORDS)
+    if not words:
+        return None
+    domains = list(dict.fromkeys(word for words in DOMAIN_WORDS.values() for word in words))
+    step = max(1, len(words) * len(domains) // SEEING)
+    prompts = []
+    for i, word in enumerate(words):
+        prompts.append(f"an image of {word}")
+        for j in range(i % step, len(domains), step):
+            template = CELL_TEMPLATES[(i + j) % len(CELL_TEMPLATES)]
+            prompts.append(fill(fill(template, "domain", domains[j]), "class", word))
+    texts = clip.text_features(prompts) @ clip.heads["text"].weight
+    return orthonormal_basis(normalize(texts, dim=-1), SPAN_RTOL)
 
 
 def known_words(clip: ClipLike, grid: ConceptGrid) -> Tensor:

@@ -1,0 +1,125 @@
+"""What takes long to make, looked up if it is kept and made if it is not.
+
+A picture is kept under what decides it: the CLIP, the prompts of its cell, its number and seed, and
+how it is optimised. No other cell of the grid plays a part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from . import ClipLike
+from .cache import bundled
+from .concepts import ConceptGrid
+from .nullspace import seen
+from .store import Rows, name_of, on_demand
+from .synthesis import Synthesis, batch_size, climb
+from .variants import features_of_nothing, latent_prototypes, seen_by_texts
+from .variants.latent import POOL
+
+RECIPE = 4  # increase it when synthesis changes: what is kept then no longer matches
+# The folders of what is kept, in the cache and in the package.
+PICTURES, NOTHING = "prototypes/pictures", "prototypes/nothing"
+Cell = tuple[int, int, int]  # class, domain, number of the picture
+
+
+@dataclass(frozen=True)
+class OnDemand:
+    """Makes the features of one CLIP and grid, and keeps them."""
+
+    clip: ClipLike
+    grid: ConceptGrid
+    seed: int = 0
+    how: Synthesis = Synthesis()
+    progress: bool = True
+    cache: bool = True
+
+    def pictures(self, text: Tensor, span: Tensor, counts: Tensor) -> tuple[Tensor, float, bool]:
+        """Features (C, K, m, D) of `counts` (C, K) pictures of each cell, NaN where it has fewer.
+
+        Also the seconds that making them took, and whether all had been kept. text (C, K, d) are
+        the unit texts that they agree with, span (d, r) is a basis of what the prompts span.
+        """
+        wanted = [(c, k, i) for c, k in counts.nonzero().tolist() for i in range(counts[c, k])]
+        names, seeds = picture_names(self.clip, self.grid, wanted, span, self.seed, self.how)
+        classes, domains, numbers = torch.tensor(wanted).T
+        goals = text[classes, domains]  # (n, d)
+        through = None
+
+        def make(places: list[int]) -> Tensor:
+            nonlocal through
+            if through is None:  # not sooner: it takes two thousand prompts
+                through = _what_texts_see(self.clip, span)
+            own_seeds = [seeds[i] for i in places]
+            return climb(self.clip, through, goals[places], own_seeds, self.how, bar.update)[0]
+
+        with tqdm(desc="synthesis", disable=not self.progress, delay=0.1) as bar:
+            rows, seconds, cached = on_demand(
+                self._store(PICTURES),
+                names,
+                make,
+                at_once=batch_size(self.clip),
+                announce=lambda missing: bar.reset(missing * self.how.steps),
+            )
+        shape = (*self.grid.shape, int(counts.max()), rows.shape[1])
+        pictures = rows.new_full(shape, float("nan"))
+        pictures[classes, domains, numbers] = rows
+        return pictures, seconds, cached
+
+    def latent(self, text: Tensor, W: Tensor, per_cell: int) -> Tensor:
+        """Features (C, K, m, D) in closed form, for unit texts (C, K, d) and projection W (D, d).
+
+        What is kept for them is how the CLIP sees pictures of nothing.
+        """
+        settings = (RECIPE, self.clip.normalization, POOL, self.seed)
+        features, _, _ = on_demand(
+            self._store(NOTHING),
+            [name_of(*settings, i) for i in range(POOL)],
+            lambda places: features_of_nothing(self.clip, POOL, self.seed, places),
+            at_once=POOL,
+        )
+        targets = text.flatten(0, 1)
+        latent = latent_prototypes(self.clip, targets, per_cell, self.seed, W=W, features=features)
+        return latent.unflatten(0, text.shape[:2])
+
+    def ship(self, per_cell: int) -> bool:
+        """Whether so many pictures of every cell come with the package."""
+        shipped = bundled(PICTURES) / self.clip.fingerprint()
+        if not shipped.is_dir():
+            return False
+        C, K = self.grid.shape
+        wanted = [(c, k, i) for c in range(C) for k in range(K) for i in range(per_cell)]
+        names, _ = picture_names(self.clip, self.grid, wanted, torch.eye(1), self.seed, self.how)
+        return set(names) <= Rows(PICTURES, self.clip.fingerprint()).shipped()
+
+    def _store(self, kind: str) -> Rows | None:
+        return Rows(kind, self.clip.fingerprint()) if self.cache else None
+
+
+def picture_names(
+    clip: ClipLike, grid: ConceptGrid, wanted: list[Cell], span: Tensor, seed: int, how: Synthesis
+) -> tuple[list[str], list[int]]:
+    """The names of pictures, from all that decides them, and the seed of each."""
+    settings = [RECIPE, clip.normalization, asdict(how)]
+    if not clip.vocabulary(1) and span.shape[1] < len(span):
+        # What texts see is then what prompts of this grid see.
+        settings.append([grid.cell_prompts(c, d) for c in grid.classes for d in grid.domains])
+        settings.append([grid.class_prompts(c) for c in grid.classes])
+    common = name_of(*settings)
+
+    names, seeds = [], []
+    for c, k, number in wanted:
+        start = name_of(grid.cell_prompts(grid.classes[c], grid.domains[k]), number, seed)
+        names.append(name_of(common, start))
+        seeds.append(int(start, 16) >> 1)
+    return names, seeds
+
+
+def _what_texts_see(clip: ClipLike, span: Tensor) -> Tensor:
+    """(D, d): the image projection, of which pictures see what texts of all kinds see."""
+    of_all_texts = seen_by_texts(clip)
+    return seen(clip.heads["visual"].weight, span if of_all_texts is None else of_all_texts)
