@@ -190,7 +190,7 @@ def _bundled_clip() -> Finding:
 
 
 def _prototypes() -> Finding:
-    from clip_unlearn.core.ondemand import OnDemand
+    from clip_unlearn.core.ondemand.kept import OnDemand
     from clip_unlearn.images.inputs import open_inputs
     from clip_unlearn.measure.setting import SurveyConfig
     from clip_unlearn.models.clip import load_clip

@@ -31,7 +31,7 @@ from tiny import ROOT
 from clip_unlearn import check, load_clip
 from clip_unlearn.check import CHECKS, Check, checks, main, report
 from clip_unlearn.core import cache as paths
-from clip_unlearn.core import ondemand
+from clip_unlearn.core.ondemand import kept
 from clip_unlearn.models import clip as models
 from clip_unlearn.models import hub as hub_module
 
@@ -210,7 +210,7 @@ def no_bundled_files(patch: pytest.MonkeyPatch, root: Path) -> None:
 
 
 def other_recipe(patch: pytest.MonkeyPatch, _: Path) -> None:
-    patch.setattr(ondemand, "RECIPE", "another")
+    patch.setattr(kept, "RECIPE", "another")
 
 
 def old_ipywidgets(patch: pytest.MonkeyPatch, _: Path) -> None:

@@ -10,7 +10,8 @@ Read it in this order:
     edit         the table of methods, and `fit_edit`
 
 Look up what you need in applied (an edit is applied to a CLIP and taken back), variants (the
-prototypes in closed form that are blended with pictures; other edits; the text side) and cache.
+prototypes in closed form that are blended with pictures; other edits; the text side), ondemand
+(which pictures are made, and how they are kept) and cache.
 Nothing here opens an image file, and nothing here knows the rest of the package.
 
 Letters, and what they mean everywhere:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-
-import torch
-from torch import Tensor
 
 from . import InputError
 from .applied import ProjectionEdit
 from .calibrated import calibrated
-from .concepts import PARADIGMS, ConceptGrid, ForgetRequest
+from .concepts import PARADIGMS, ForgetRequest
 from .nullspace import Factors, null_space
+from .ondemand.sampling import EVERY, OWN, SAMPLE, pictures_needed
 from .prototypes import Prototypes
-from .sampling import OWN as OWN_PICTURES
-from .sampling import sampled
 from .variants import (
     calibrated_prompts,
     complete,
@@ -28,8 +24,6 @@ from .variants import (
 )
 
 TOWERS = ("visual", "text", "both")
-# The cells of which an edit needs pictures: those that it forgets, a sample of all, or every one.
-OWN, SAMPLE, EVERY = "own", "sample", "every"
 
 
 @dataclass(frozen=True)
@@ -185,10 +179,8 @@ def fit_edit(
     check_fit(request, method, towers)
     if prototypes.sample:
         # The same edit, whatever other requests there are pictures for.
-        needed = pictures_needed(
-            prototypes.grid, [request], method, prototypes.sample, seed=prototypes.seed
-        )
-        prototypes = prototypes.only(needed)
+        p, needs = prototypes, METHODS[method].needs
+        prototypes = p.only(pictures_needed(p.grid, request, needs, p.sample, p.seed))
 
     edited = ("visual", "text") if towers == "both" else (towers,)
     factors = {}
@@ -201,34 +193,6 @@ def fit_edit(
             )
         factors[tower] = (A, B)
     return ProjectionEdit(request, method, factors, prototypes.seed, prototypes.base)
-
-
-def pictures_needed(
-    grid: ConceptGrid,
-    requests: Sequence[ForgetRequest],
-    method: str | None = None,
-    sample: int = 0,
-    per_cell: int = 8,
-    seed: int = 0,
-) -> Tensor:
-    """(C, K) int: how many pictures each cell gets, so that each of the requests has enough.
-
-    `sample` is how many of them one request is fitted on if its method needs a sample; 0 is
-    `per_cell` of every cell, for any method.
-    """
-    if not sample:
-        return torch.full(grid.shape, per_cell)
-    counts = torch.zeros(grid.shape, dtype=torch.long)
-    for request in requests:
-        needs = METHODS[method or default_method(request)].needs
-        if needs == SAMPLE:
-            needed = sampled(grid, request, sample, min(per_cell, OWN_PICTURES), seed)
-        elif needs == OWN:
-            needed = per_cell * request.mask(grid)
-        else:
-            needed = torch.full(grid.shape, per_cell)
-        counts = torch.maximum(counts, needed)
-    return counts
 
 
 def _fit_tower(

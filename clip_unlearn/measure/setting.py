@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import torch
+from torch import Tensor
+
 from ..core import InputError
 from ..core.concepts import ConceptGrid, ForgetRequest
-from ..core.edit import METHODS, pictures_needed
-from ..core.ondemand import OnDemand
+from ..core.edit import METHODS, default_method
+from ..core.ondemand.kept import OnDemand
+from ..core.ondemand.sampling import FEWEST, PER_CELL, pictures_needed, usual_sample
 from ..core.prototypes import Prototypes, synthesize_prototypes
-from ..core.sampling import FEWEST, usual_sample
 from ..images.datasets import (
     DataError,
     Features,
@@ -47,7 +50,7 @@ class SurveyConfig:
 
     method: str = DEFAULT
     prototypes: int | str = AUTO  # how many pictures a request is fitted on, or "all"
-    per_cell: int = 8  # of each cell, if all are made
+    per_cell: int = PER_CELL  # of each cell, if all are made
     seed: int = 0
     model: str = "bundled"
     pretrained: str = ""
@@ -172,15 +175,22 @@ def prototypes_for(
     if config.prototypes == AUTO and not every:
         every = OnDemand(clip, grid, config.seed).ship(config.per_cell)
 
-    sample = 0
-    if not every:
-        sample = usual_sample(grid) if config.prototypes == AUTO else config.prototypes
-    on_grid = [request.on(grid) for request in requests or ()]
-    counts = pictures_needed(
-        grid, on_grid, config.chosen_method, sample, config.per_cell, config.seed
-    )
+    if every:
+        return synthesize_prototypes(clip, grid, config.per_cell, config.seed, progress=progress)
+
+    sample = usual_sample(grid) if config.prototypes == AUTO else config.prototypes
+    counts = torch.zeros(grid.shape, dtype=torch.long)
+    for request in requests:
+        needed = _needed(config, grid, request.on(grid), sample)
+        counts = torch.maximum(counts, needed)
     made = synthesize_prototypes(clip, grid, counts, config.seed, progress=progress)
     return replace(made, sample=sample)
+
+
+def _needed(config: SurveyConfig, grid: ConceptGrid, request: ForgetRequest, sample: int) -> Tensor:
+    """(C, K) int: how many pictures of each cell one request needs."""
+    needs = METHODS[config.chosen_method or default_method(request)].needs
+    return pictures_needed(grid, request, needs, sample, config.seed, config.per_cell)
 
 
 def encoded_task(

@@ -22,10 +22,11 @@ from clip_unlearn import (
     load_clip,
     synthesize_prototypes,
 )
-from clip_unlearn.core import InputError, ondemand
+from clip_unlearn.core import InputError
 from clip_unlearn.core.cache import read_kept, save_tensors
 from clip_unlearn.core.concepts import fill
-from clip_unlearn.core.ondemand import OnDemand
+from clip_unlearn.core.ondemand import kept as ondemand
+from clip_unlearn.core.ondemand.kept import OnDemand
 from clip_unlearn.core.prototypes import text_prototypes
 from clip_unlearn.core.synthesis import Synthesis, climb, pixel_prototypes
 from clip_unlearn.core.variants import data_free_images, latent_prototypes

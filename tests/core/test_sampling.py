@@ -9,9 +9,17 @@ import torch
 from torch import Tensor
 
 from clip_unlearn import Clip, ConceptGrid, ForgetRequest, Prototypes, fit_edit
-from clip_unlearn.core.edit import METHODS, pictures_needed
+from clip_unlearn.core.edit import METHODS, default_method
+from clip_unlearn.core.ondemand.sampling import (
+    MOST,
+    OF_ITS_OWN,
+    SAMPLE,
+    estimated,
+    pictures_needed,
+    sampled,
+    usual_sample,
+)
 from clip_unlearn.core.prototypes import synthesize_prototypes
-from clip_unlearn.core.sampling import MOST, OWN, estimated, sampled, usual_sample
 from clip_unlearn.core.synthesis import Synthesis
 
 LARGE = ConceptGrid([f"class {i}" for i in range(1000)], ["photo", "sketch", "art", "clipart"])
@@ -36,7 +44,7 @@ def test_a_request_takes_at_most_5000_picture_steps_on_any_grid(
     grid = ConceptGrid(LARGE.classes, names)
     if domains == 1 and request_.domains:
         request_ = ForgetRequest(request_.classes or ["class 3"])
-    counts = pictures_needed(grid, [request_.on(grid)], sample=usual_sample(grid))
+    counts = pictures_needed(grid, request_.on(grid), SAMPLE, usual_sample(grid))
     assert int(counts.sum()) * Synthesis().steps <= 5000
     assert int(counts.sum()) == usual_sample(grid) <= MOST
 
@@ -54,13 +62,13 @@ def test_every_domain_has_its_share_and_each_picture_another_class(
 
 def test_what_goes_comes_first() -> None:
     counts = sampled(LARGE, CELL, 24)
-    assert counts[CELL.mask(LARGE)].tolist() == [OWN]
+    assert counts[CELL.mask(LARGE)].tolist() == [OF_ITS_OWN]
     assert sampled(LARGE, ForgetRequest(None, ["art"]), 24)[:, 2].sum() == 12
 
 
 def test_a_small_grid_has_no_more_pictures_than_it_needs(grid: ConceptGrid) -> None:
     counts = sampled(grid, ForgetRequest(["dog"]), 24)
-    assert counts[1].tolist() == [OWN] * 3 and counts[0].tolist() == [1] * 3
+    assert counts[1].tolist() == [OF_ITS_OWN] * 3 and counts[0].tolist() == [1] * 3
 
 
 def test_one_class_more_changes_few_pictures() -> None:
@@ -75,14 +83,14 @@ def test_methods_that_look_at_every_cell_get_every_cell(grid: ConceptGrid) -> No
     request = ForgetRequest(["dog"], ["sketch"])
 
     def needed(method: str | None, request: ForgetRequest = request) -> Tensor:
-        return pictures_needed(grid, [request], method, sample=6, per_cell=4)
+        needs = METHODS[method or default_method(request)].needs
+        return pictures_needed(grid, request, needs, 6, per_cell=4)
 
     assert needed(None).sum() == 6
     assert needed("oblique").tolist() == [[4] * 3] * 3
     assert needed("null-space").tolist() == [[0, 0, 0], [0, 0, 4], [0, 0, 0]]
     complete = ForgetRequest(["dog"], ["sketch"], complete=True)
     assert needed(None, complete).tolist() == [[4] * 3] * 3
-    assert pictures_needed(grid, [request], per_cell=4).tolist() == [[4] * 3] * 3
 
 
 # ---- what they say of the others
@@ -151,7 +159,8 @@ def test_an_edit_is_the_same_whatever_other_pictures_there_are(
     if method and request.paradigm not in METHODS[method].paradigms:
         request = ForgetRequest(None, ["sketch"])
     p = replace(whole, sample=6)
-    counts = pictures_needed(p.grid, [request], method, 6)
+    needs = METHODS[method or default_method(request)].needs
+    counts = pictures_needed(p.grid, request, needs, 6)
     (one, _), (other, _) = (
         fit_edit(q, request, method).factors["visual"] for q in (p, p.only(counts))
     )

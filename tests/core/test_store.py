@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from clip_unlearn.core.store import Rows, name_of, on_demand
+from clip_unlearn.core.ondemand.store import Rows, name_of, on_demand
 
 STORE = Rows("things", "a model")
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from . import ClipLike
-from .cache import bundled
-from .concepts import ConceptGrid
-from .nullspace import seen
+from .. import ClipLike
+from ..cache import bundled
+from ..concepts import ConceptGrid
+from ..nullspace import seen
+from ..synthesis import Synthesis, batch_size, climb
+from ..variants import features_of_nothing, latent_prototypes, seen_by_texts
+from ..variants.latent import POOL
 from .store import Rows, name_of, on_demand
-from .synthesis import Synthesis, batch_size, climb
-from .variants import features_of_nothing, latent_prototypes, seen_by_texts
-from .variants.latent import POOL
 
 RECIPE = 4  # increase it when synthesis changes: what is kept then no longer matches
 # The folders of what is kept, in the cache and in the package.

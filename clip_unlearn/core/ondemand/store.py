@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .cache import bundled, cache_dir, keep
+from ..cache import bundled, cache_dir, keep
 
 
 def name_of(*parts: object) -> str:

@@ -15,11 +15,14 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from .concepts import ConceptGrid, ForgetRequest
+from ..concepts import ConceptGrid, ForgetRequest
 
+# The cells of which an edit needs pictures: those that it forgets, a sample of all, or every one.
+OWN, SAMPLE, EVERY = "own", "sample", "every"
+PER_CELL = 8  # pictures of a cell where one is not enough
 # A request needs no more pictures than these (tests/benchmarks/README.md, "Pictures on demand").
 LEAST, OF_A_DOMAIN, MOST = 24, 4, 80
-OWN = 2  # of each cell to forget
+OF_ITS_OWN = 2  # of each cell to forget
 FEWEST = 4  # with fewer, nothing can be said of what is not seen
 # The mean of so many pictures of a domain is believed as much as what all domains make of its text.
 HALF_BELIEVED = 1.0
@@ -31,8 +34,31 @@ def usual_sample(grid: ConceptGrid) -> int:
     return min(max(LEAST, OF_A_DOMAIN * K), MOST)
 
 
+def pictures_needed(
+    grid: ConceptGrid,
+    request: ForgetRequest,
+    needs: str,
+    sample: int,
+    seed: int = 0,
+    per_cell: int = PER_CELL,
+) -> Tensor:
+    """(C, K) int: how many pictures each cell gets for an edit that needs own, sample or every.
+
+    `sample` is how many there are in all if a sample will do.
+    """
+    if needs == SAMPLE:
+        return sampled(grid, request, sample, min(per_cell, OF_ITS_OWN), seed)
+    if needs == OWN:
+        return per_cell * request.mask(grid)
+    return torch.full(grid.shape, per_cell)
+
+
 def sampled(
-    grid: ConceptGrid, request: ForgetRequest, pictures: int, per_cell: int = OWN, seed: int = 0
+    grid: ConceptGrid,
+    request: ForgetRequest,
+    pictures: int,
+    per_cell: int = OF_ITS_OWN,
+    seed: int = 0,
 ) -> Tensor:
     """(C, K) int: of how many pictures each cell gets, at most `pictures` of them in all.
 
