@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import open_clip
@@ -22,12 +23,17 @@ from torch import Tensor, nn
 
 from ..core import ModelError
 from ..core.cache import save_tensors
+from ..core.ondemand.progress import PROMPTS, advance
+from ..core.ondemand.store import Rows, name_of, on_demand
 from .hub import CONFIG, prepared
 from .sources import WEIGHTS, Source, find_source
+from .texts import encode_trimmed, in_batches, lengths, padding_of, trims, unique
 from .towers import Head, add_projections, check_head, image_head, text_head
 
 PRECISIONS = ("fp32", "fp16", "bf16")
-_PROMPTS_AT_ONCE = 512
+TEXT_RECIPE = 1  # increase it when text features change: what is kept then no longer matches
+PROMPTS_KEPT_AT_ONCE = 4096
+_KEPT_FROM = 10_000_000  # weights of a text tower; below, a prompt takes less than a millisecond
 _END_OF_WORD = "</w>"
 # A row of a Gaussian beginning varies in length by this over the root of twice its dimensions. Rows
 # that vary by up to 1.5 times as much were mostly never learnt, and one that stands out was.
@@ -153,15 +159,50 @@ class Clip:
 
     @torch.no_grad()
     def text_features(self, prompts: Sequence[str]) -> Tensor:
-        """g (n, D_text) of prompts, before the projection; float32, on the CPU."""
-        parts = []
+        """g (n, D_text) of prompts, before the projection; float32, on the CPU.
+
+        Each prompt is computed once. Those of a large text tower are kept for the next run.
+        """
+        texts, place = unique(prompts)
+        rows, _, _ = on_demand(
+            Rows("texts", self.fingerprint()) if self._texts_are_worth_keeping else None,
+            [name_of(TEXT_RECIPE, text) for text in texts],
+            lambda missing: self._encode([texts[i] for i in missing]),
+            at_once=PROMPTS_KEPT_AT_ONCE,
+        )
+        return rows[place]
+
+    def _encode(self, texts: Sequence[str]) -> Tensor:
+        """g (n, D_text) of different texts."""
+        tokens = self.tokenizer(list(texts))  # (n, context)
+        trimmed = self._trims
+        needed = lengths(tokens, padding_of(self.tokenizer))
+        if not trimmed:
+            needed = needed.new_full(needed.shape, tokens.shape[1])
+
         with text_head(self.model).bypassed() as finish:
-            for start in range(0, len(prompts), _PROMPTS_AT_ONCE):
-                some = list(prompts[start : start + _PROMPTS_AT_ONCE])
-                tokens = self.tokenizer(some).to(self.device)
-                features = self.model.encode_text(tokens, normalize=False)
-                parts.append(finish(features))
-        return torch.cat(parts).cpu()
+
+            def encode(part: Tensor, length: int) -> Tensor:
+                part = part.to(self.device)
+                if trimmed:
+                    features = encode_trimmed(self.model, part, length)
+                else:
+                    features = self.model.encode_text(part, normalize=False)
+                advance(PROMPTS, len(part))
+                return finish(features).float().cpu()
+
+            return in_batches(tokens, needed, encode)
+
+    @cached_property
+    def _trims(self) -> bool:
+        """Whether the text tower gives trimmed prompts the embeddings of padded ones."""
+        return trims(self.model, self.tokenizer, self.device)
+
+    @cached_property
+    def _texts_are_worth_keeping(self) -> bool:
+        """Whether to compute a prompt takes longer than to read it: in towers of a real size."""
+        text = getattr(self.model, "text", self.model).transformer
+        return sum(weight.numel() for weight in text.parameters()) > _KEPT_FROM
 
     def vocabulary(self, most: int) -> list[str]:
         """At most so many whole words that the text tower has learnt; [] if nothing tells which.
