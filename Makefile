@@ -32,15 +32,14 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-test: $(READY) lint
-	$(BIN)/python -m pytest
-	$(MAKE) nbval
+# Two workers of one thread each: more threads would wait for one another. The notebooks are run by nbval among the tests.
+TWO := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-# Two notebooks at a time, on a cache of their own, so that nothing kept from earlier helps.
+test: $(READY) lint
+	$(TWO)
+
 nbval: $(READY)
-	cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && export CLIP_UNLEARN_CACHE="$$cache" HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 && \
-	ls notebooks/*.ipynb | xargs -P 2 -n 1 $(BIN)/python -m pytest -q -p no:cacheprovider --nbval --nbval-current-env \
-	--nbval-cell-timeout 300 --nbval-sanitize-with tests/nbval.cfg
+	$(TWO) tests/test_notebooks.py -k shows_what_it_promises
 
 # After a change that moves a number or a picture: run every notebook and keep what it shows now.
 notebooks: $(READY)

@@ -1,7 +1,6 @@
 """The course: its form, and that each notebook runs alone in a clean copy, exercises solved.
 
-Their outputs are compared by `make nbval`; here they are read as committed, then executed by
-papermill.
+They are read as committed, then executed by nbval, which compares what they show.
 """
 
 from __future__ import annotations
@@ -12,14 +11,12 @@ import re
 import shutil
 import statistics
 import subprocess
-from collections.abc import Iterator
-from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
 
 import nbformat
 import pytest
-from execute import execute, offline_profile, selected, two_at_a_time
+from execute import compare, execute, offline_profile
 from nbformat import NotebookNode
 from tiny import ROOT
 
@@ -251,60 +248,67 @@ def copy_of_the_notebooks(to: Path) -> Path:
     return to
 
 
-def with_solutions(path: Path) -> dict[str, str]:
-    """Put each solution into a cell after its text; returns what each such cell should print."""
+def with_solutions(path: Path) -> int:
+    """Put each solution, with what it should print, into a cell after its text; how many."""
     notebook = nbformat.read(path, 4)
     cells: list[NotebookNode] = []
-    expected: dict[str, str] = {}
+    solutions = 0
     for cell in notebook.cells:
         cells.append(cell)
         if cell.cell_type != "markdown":
             continue
         for source, printed in SOLUTION.findall(cell.source):
-            solution = nbformat.v4.new_code_cell(source)
+            output = nbformat.v4.new_output("stream", text=printed.strip("\n") + "\n")
+            solution = nbformat.v4.new_code_cell(source, outputs=[output], execution_count=1)
             cells.append(solution)
-            expected[solution.id] = printed
+            solutions += 1
     notebook.cells = cells
     nbformat.write(notebook, path)
-    return expected
+    return solutions
 
 
-@pytest.fixture(scope="module")
-def runs(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Future]]:
-    """Every notebook of this session, executed: (folder, what solutions should print, process)."""
-    ipython = offline_profile(tmp_path_factory.mktemp("ipython"))
-
-    def run(name: str):
-        folder = copy_of_the_notebooks(tmp_path_factory.mktemp("copy"))
-        expected = with_solutions(folder / f"{name}.ipynb")
-        return folder, expected, execute(folder / f"{name}.ipynb", folder, ipython)
-
-    with two_at_a_time(selected(request, "name", "runs"), run) as futures:
-        yield futures
-
-
-@of_the_course
-def test_it_runs_alone_in_a_clean_copy_and_its_solutions_print_what_they_promise(
-    name: str, runs
+@of_all
+def test_it_runs_alone_in_a_clean_copy_and_shows_what_it_promises(
+    name: str, tmp_path: Path
 ) -> None:
-    folder, expected, done = runs[name].result()
+    """Outputs are those that are committed, and solutions print what their text says."""
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    copy_of_the_notebooks(folder)
+    with_solutions(folder / f"{name}.ipynb")
+    done = compare(folder / f"{name}.ipynb", offline_profile(tmp_path / "ipython"))
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_notebook_that_shows_something_else_fails(tmp_path: Path) -> None:
+    """What this file relies on: nbval compares, solutions too."""
+    cell = nbformat.v4.new_code_cell("print(6 * 7)", execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("stream", text="42\n")]
+    text = """<details><summary>Solution</summary>
+
+```python
+print(6 + 7)
+```
+
+```text
+13
+```
+
+Why: it adds.</details>"""
+    ipython = offline_profile(tmp_path / "ipython")
+    for said, code in (("13", 0), ("12", 1)):
+        cells = [cell, nbformat.v4.new_markdown_cell(text.replace("13", said))]
+        notebook = nbformat.v4.new_notebook(cells=cells)
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "", "language": "python"}
+        nbformat.write(notebook, tmp_path / "small.ipynb")
+        assert with_solutions(tmp_path / "small.ipynb") == 1
+        done = compare(tmp_path / "small.ipynb", ipython)
+        assert done.returncode == code, done.stdout
+
+
+def test_papermill_runs_a_notebook_as_it_is(tmp_path: Path) -> None:
+    folder = copy_of_the_notebooks(tmp_path)
+    done = execute(folder / f"{COURSE[0]}.ipynb", folder, offline_profile(tmp_path / "ipython"))
     assert done.returncode == 0, done.stderr
-    cells = [
-        c
-        for c in nbformat.read(folder / f"{name}.executed.ipynb", 4).cells
-        if c.cell_type == "code"
-    ]
-    assert complaints(cells) == []
-    printed = {
-        c.id: "".join(o.text for o in c.outputs if o.output_type == "stream" and o.name == "stdout")
-        for c in cells
-        if c.id in expected
-    }
-    assert {i: tidy(t) for i, t in printed.items()} == {i: tidy(t) for i, t in expected.items()}
-
-
-def tidy(text: str) -> list[str]:
-    """Lines without what the eye does not see at their ends."""
-    return [line.rstrip() for line in text.strip("\n").splitlines()]
+    executed = nbformat.read(folder / f"{COURSE[0]}.executed.ipynb", 4).cells
+    assert complaints([c for c in executed if c.cell_type == "code"]) == []

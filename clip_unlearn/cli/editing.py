@@ -148,7 +148,13 @@ def _say_where(out: Path | None, edit_file: Path | None = None) -> None:
     "--out", type=click.Path(path_type=Path), required=True, help="Folder for the edited CLIP."
 )
 def apply(
-    edits: tuple[Path, ...], model: str, pretrained: str, precision: str, strength: float, out: Path
+    edits: tuple[Path, ...],
+    model: str,
+    pretrained: str,
+    precision: str,
+    device: str,
+    strength: float,
+    out: Path,
 ) -> None:
     """Apply edits that `forget --edit` saved, in this order, to the CLIP they were made for, and
     save it.
@@ -163,7 +169,7 @@ def apply(
         check_strength(strength)
         check_folder(out, model)
         _check_outside(out, edits)
-        clip = load_clip(model, pretrained or None, precision=precision)
+        clip = load_clip(model, pretrained or None, device, precision)
         fitted = [load_edit(file, clip) for file in edits]
         edit = fitted[0] if len(fitted) == 1 else compose(fitted)
         save_edited(clip, edit, strength, out)

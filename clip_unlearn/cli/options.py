@@ -13,8 +13,7 @@ from ..core import InputError
 from ..core.edit import METHODS, TOWERS
 from ..images.classnames import names_in, split, unescaped
 from ..images.layouts import LAYOUTS
-from ..measure.setting import AUTO
-from ..models.clip import PRECISIONS
+from ..models.clip import AUTO, DEVICES, PRECISIONS
 
 # ---- kinds of values
 
@@ -148,6 +147,12 @@ MODEL = _together(
         default="fp32",
         show_default=True,
         help=f"Precision of the weights: {', '.join(PRECISIONS)}.",
+    ),
+    click.option(
+        "--device",
+        default=AUTO,
+        show_default=True,
+        help=f"Where it runs: {', '.join(DEVICES)}.",
     ),
 )
 LAYOUT = _together(

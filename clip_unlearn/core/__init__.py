@@ -67,6 +67,10 @@ class ClipLike(Protocol):
         """(n, D_text) of prompts, before the projection of the text tower."""
         ...
 
+    def new_texts(self, prompts: Sequence[str]) -> list[str]:
+        """Those of the prompts that would have to be computed, each once."""
+        ...
+
     def vocabulary(self, most: int) -> list[str]:
         """At most so many words that it knows; [] if nothing tells which."""
         ...

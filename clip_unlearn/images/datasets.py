@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from ..core.cache import bundled, cache_dir, keep, read_kept
 from ..core.concepts import ConceptGrid
+from ..core.ondemand.threads import free_threads
 from ..models.clip import Clip
 from .encoding import Batch, Opened, batches, default_workers
 from .layouts import DataError, list_files, named_folders, read_layout
@@ -214,8 +215,10 @@ def _encode(
     f: Tensor | None = None
     kept: list[int] = []
     skipped: list[str] = []
-    with tqdm(total=len(images), desc="encoding", disable=not progress) as bar:
+    shown = tqdm(total=len(images), desc="encoding", disable=not progress)
+    with shown as bar, free_threads() as look_for_cores:
         for part in loader:
+            look_for_cores()
             if part.errors and not skip_unreadable:
                 raise DataError(
                     f"unreadable image {part.errors[0]} "

@@ -5,18 +5,24 @@ It is checked first, then computed once.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from ..core import InputError
 from ..core.concepts import ConceptGrid, ForgetRequest
 from ..core.edit import METHODS, default_method
+from ..core.ondemand.cost import cost_of
 from ..core.ondemand.kept import OnDemand
+from ..core.ondemand.progress import one_bar
 from ..core.ondemand.sampling import FEWEST, PER_CELL, pictures_needed, usual_sample
 from ..core.prototypes import Prototypes, synthesize_prototypes
+from ..core.synthesis import Synthesis
 from ..images.datasets import (
     DataError,
     Features,
@@ -28,12 +34,13 @@ from ..images.datasets import (
 )
 from ..images.inputs import open_inputs
 from ..images.prompts import check_prompts
-from ..models.clip import Clip, load_clip
+from ..models.clip import AUTO, DEVICES, Clip, load_clip
 from .evaluate import Task, make_task
 
 DEFAULT = "default"  # the word of a user for the best method of the paradigm
-# The words of a user for the usual sample of pictures, and for pictures of every cell.
-AUTO, ALL = "auto", "all"
+# The word of a user for pictures of every cell; "auto" is the usual sample.
+ALL = "all"
+LONG = 20.0  # seconds from which on a job is announced
 # The least value of each whole number, and whether it may be left out (None).
 _COUNTS = {
     "per_cell": (1, False),
@@ -55,6 +62,7 @@ class SurveyConfig:
     model: str = "bundled"
     pretrained: str = ""
     precision: str = "fp32"
+    device: str = AUTO  # where it runs: cpu, cuda, mps, or the best that is there
     images: str | tuple[str, ...] = "bundled"
     images_per_cell: int = 0  # at most so many; 0 takes all
     limit_seed: int | None = None  # of the choice of images; None takes the first
@@ -68,8 +76,10 @@ class SurveyConfig:
     def __post_init__(self) -> None:
         for name, (least, optional) in _COUNTS.items():
             _check_count(name, getattr(self, name), least, optional)
+        if self.device.partition(":")[0] not in DEVICES:
+            raise InputError(f'unknown device "{self.device}": {", ".join(DEVICES)}.')
         if self.prototypes not in (AUTO, ALL):
-            object.__setattr__(self, "prototypes", _sample(self.prototypes))
+            object.__setattr__(self, "prototypes", _pictures(self.prototypes))
         if not isinstance(self.images, str):
             are_texts = all(isinstance(part, str) for part in self.images)
             if not self.images or not are_texts:
@@ -99,10 +109,10 @@ class SurveyConfig:
 
     def load(self) -> Clip:
         """The CLIP."""
-        return load_clip(self.model, self.pretrained or None, precision=self.precision)
+        return load_clip(self.model, self.pretrained or None, self.device, self.precision)
 
 
-def _sample(prototypes: object) -> int:
+def _pictures(prototypes: object) -> int:
     """A number of pictures; text of digits is one, as the command line and papermill pass it."""
     if isinstance(prototypes, str) and prototypes.isdecimal():
         prototypes = int(prototypes)
@@ -170,27 +180,48 @@ def prototypes_for(
     requests: Sequence[ForgetRequest] | None = None,
     progress: bool = True,
 ) -> Prototypes:
-    """The prototypes that requests need; those of every cell if there are none, or all ship."""
-    every = requests is None or config.prototypes == ALL
-    if config.prototypes == AUTO and not every:
-        every = OnDemand(clip, grid, config.seed).ship(config.per_cell)
+    """The prototypes that requests need; those of every cell if there are none, or all ship.
 
-    if every:
-        return synthesize_prototypes(clip, grid, config.per_cell, config.seed, progress=progress)
+    What takes long is announced, and has one bar for the whole of it.
+    """
+    how = Synthesis(bf16=clip.device.type == "cuda")  # other hardware is slower with 16 bits
+    made = OnDemand(clip, grid, config.seed, how)
+    counts = torch.full(grid.shape, config.per_cell)  # (C, K)
+    sample = _sample_size(config, made, requests)
+    if sample:
+        counts = torch.zeros(grid.shape, dtype=torch.long)
+        for request in requests:
+            needs = METHODS[config.chosen_method or default_method(request)].needs
+            needed = pictures_needed(
+                grid, request.on(grid), needs, sample, config.seed, config.per_cell
+            )
+            counts = torch.maximum(counts, needed)
 
-    sample = usual_sample(grid) if config.prototypes == AUTO else config.prototypes
-    counts = torch.zeros(grid.shape, dtype=torch.long)
-    for request in requests:
-        needed = _needed(config, grid, request.on(grid), sample)
-        counts = torch.maximum(counts, needed)
-    made = synthesize_prototypes(clip, grid, counts, config.seed, progress=progress)
-    return replace(made, sample=sample)
+    with _long_job(made, counts) if progress else nullcontext():
+        prototypes = synthesize_prototypes(
+            clip, grid, counts, config.seed, how=how, progress=progress
+        )
+    return replace(prototypes, sample=sample)
 
 
-def _needed(config: SurveyConfig, grid: ConceptGrid, request: ForgetRequest, sample: int) -> Tensor:
-    """(C, K) int: how many pictures of each cell one request needs."""
-    needs = METHODS[config.chosen_method or default_method(request)].needs
-    return pictures_needed(grid, request, needs, sample, config.seed, config.per_cell)
+def _sample_size(
+    config: SurveyConfig, made: OnDemand, requests: Sequence[ForgetRequest] | None
+) -> int:
+    """On how many pictures each request is fitted; 0 is all."""
+    if requests is None or config.prototypes == ALL:
+        return 0
+    if config.prototypes != AUTO:
+        return config.prototypes
+    return 0 if made.ship(config.per_cell) else usual_sample(made.grid)
+
+
+def _long_job(made: OnDemand, counts: Tensor) -> AbstractContextManager:
+    """One bar for all that is missing, and a line that says how much it is, if it takes long."""
+    cost = cost_of(made, counts)
+    if cost.seconds < LONG:
+        return nullcontext()
+    tqdm.write(f"{cost}; what is done is kept.", file=sys.stderr)
+    return one_bar(cost.amounts, cost.seconds_each)
 
 
 def encoded_task(

@@ -25,12 +25,21 @@ from ..core import ModelError
 from ..core.cache import save_tensors
 from ..core.ondemand.progress import PROMPTS, advance
 from ..core.ondemand.store import Rows, name_of, on_demand
+from ..core.ondemand.threads import free_threads
 from .hub import CONFIG, prepared
 from .sources import WEIGHTS, Source, find_source
-from .texts import encode_trimmed, in_batches, lengths, padding_of, trims, unique
+from .texts import AT_ONCE, encode_trimmed, in_batches, lengths, padding_of, trims, unique
 from .towers import Head, add_projections, check_head, image_head, text_head
 
 PRECISIONS = ("fp32", "fp16", "bf16")
+AUTO = "auto"
+# Kinds of devices, the best first, and whether this machine has one.
+_DEVICES = {
+    "cuda": lambda: torch.cuda.is_available(),
+    "mps": lambda: torch.backends.mps.is_available(),
+    "cpu": lambda: True,
+}
+DEVICES = (AUTO, *_DEVICES)
 TEXT_RECIPE = 1  # increase it when text features change: what is kept then no longer matches
 PROMPTS_KEPT_AT_ONCE = 4096
 _KEPT_FROM = 10_000_000  # weights of a text tower; below, a prompt takes less than a millisecond
@@ -165,12 +174,25 @@ class Clip:
         """
         texts, place = unique(prompts)
         rows, _, _ = on_demand(
-            Rows("texts", self.fingerprint()) if self._texts_are_worth_keeping else None,
+            self._kept_texts(),
             [name_of(TEXT_RECIPE, text) for text in texts],
             lambda missing: self._encode([texts[i] for i in missing]),
             at_once=PROMPTS_KEPT_AT_ONCE,
         )
         return rows[place]
+
+    def new_texts(self, prompts: Sequence[str]) -> list[str]:
+        """Those of the prompts that would have to be computed, each once."""
+        texts, _ = unique(prompts)
+        store = self._kept_texts()
+        if store is None:
+            return texts
+        kept, _ = store.get(name_of(TEXT_RECIPE, text) for text in texts)
+        return [text for text in texts if name_of(TEXT_RECIPE, text) not in kept]
+
+    def _kept_texts(self) -> Rows | None:
+        """Where text features are kept; None if computing them is faster than reading."""
+        return Rows("texts", self.fingerprint()) if self._texts_are_worth_keeping else None
 
     def _encode(self, texts: Sequence[str]) -> Tensor:
         """g (n, D_text) of different texts."""
@@ -180,9 +202,12 @@ class Clip:
         if not trimmed:
             needed = needed.new_full(needed.shape, tokens.shape[1])
 
-        with text_head(self.model).bypassed() as finish:
+        few = len(texts) <= AT_ONCE
+        threads = contextlib.nullcontext(lambda: None) if few else free_threads()
+        with text_head(self.model).bypassed() as finish, threads as look_for_cores:
 
             def encode(part: Tensor, length: int) -> Tensor:
+                look_for_cores()
                 part = part.to(self.device)
                 if trimmed:
                     features = encode_trimmed(self.model, part, length)
@@ -256,17 +281,16 @@ def load_clip(
 
     An open_clip name needs `pretrained`: one of its tags, or a file (.safetensors, or a state dict
     as .pt, .pth or .bin). A file says nothing of its preprocessing, so the one that all tags of
-    the architecture share is taken, or else open_clip's default. `device` None or "auto" is the
-    GPU if there is one. `precision` (fp32, fp16, bf16) is that of the weights; an edit is computed
-    in float32 in any case.
+    the architecture share is taken, or else open_clip's default. `device` is "cpu", "cuda" or
+    "mps"; None or "auto" is the GPU if there is one. `precision` (fp32, fp16, bf16) is that of the
+    weights; an edit is computed in float32 in any case.
 
     Raises ModelError: no config or weights, a pickle, no such name or tag, mismatched QuickGELU, a
     tower that cannot be edited, or weights that are not on this machine and cannot be fetched.
     """
     if precision not in PRECISIONS:
         raise ModelError(f'unknown precision "{precision}": {", ".join(PRECISIONS)}.')
-    if device in (None, "auto"):
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = _device(device or AUTO)
     source = find_source(str(name), str(pretrained) if pretrained else None)
 
     with prepared(source.files, source.origin or source.label):
@@ -291,6 +315,19 @@ def load_clip(
     )
     _check_towers(clip)
     return clip
+
+
+def _device(name: str) -> str:
+    """The device of that name; of "auto" the best that is there."""
+    found = [kind for kind, there in _DEVICES.items() if there()]
+    if name == AUTO:
+        return found[0]
+    kind, _, _ = name.partition(":")  # "cuda:1" is a device too
+    if kind not in _DEVICES:
+        raise ModelError(f'unknown device "{name}": {AUTO}, {", ".join(_DEVICES)}.')
+    if kind not in found:
+        raise ModelError(f'no device "{name}" on this machine: {", ".join(found)}.')
+    return name
 
 
 def _reason(error: Exception, most: int = 4) -> str:

@@ -27,6 +27,7 @@ from clip_unlearn import (
 )
 from clip_unlearn.cli import main
 from clip_unlearn.cli.options import Names, Points
+from clip_unlearn.core.cache import read_kept
 
 
 def run(*arguments: str | Path):
@@ -267,6 +268,7 @@ def test_forget_needs_names_alone_and_changes_the_projection_alone(
     clip_folder: Path, skeleton: Path, out: Path
 ) -> None:
     request = ("--classes", "dog", "--domains", "sketch", "--strength", "0.7", "--per-cell", "2")
+    request = (*request, "--prototypes", "all")
     result = run("forget", "--model", clip_folder, "--images", skeleton, *request, "--out", out)
     assert result.exit_code == 0 and "forgot dog in sketch" in result.output, result.output
     base, edited = (load_clip(f, device="cpu").model.state_dict() for f in (clip_folder, out))
@@ -302,6 +304,20 @@ def test_an_edit_alone_is_applied_later_and_gives_the_same_clip(
     )
 
 
+def test_forget_makes_no_more_pictures_than_it_needs_and_none_twice(
+    clip_folder: Path, skeleton: Path, out: Path, fresh_cache: Path
+) -> None:
+    request = ("--classes", "dog", "--domains", "sketch", "--prototypes", "4")
+    names = ("forget", "--model", clip_folder, "--images", skeleton)
+    for where in ("first", "second"):
+        result = run(*names, *request, "--edit", out.parent / f"{where}.safetensors")
+        assert result.exit_code == 0, result.output
+        kept = (fresh_cache / "prototypes" / "pictures").rglob("*.safetensors")
+        assert [len(read_kept(file)[0]["rows"]) for file in kept] == [4]
+    first, second = (read_kept(out.parent / f"{name}.safetensors") for name in ("first", "second"))
+    assert all(torch.equal(first[0][name], second[0][name]) for name in first[0])
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -321,6 +337,10 @@ def test_an_edit_alone_is_applied_later_and_gives_the_same_clip(
         (("--classes", "dog", "--method", "magic"), ["magic", "oblique"]),
         (("--classes", "dog", "--strength", "2"), ["strength is 2.0"]),
         (("--classes", "dog", "--precision", "int8"), ["int8", "bf16"]),
+        (("--classes", "dog", "--device", "tpu"), ["tpu", "auto, cuda, mps, cpu"]),
+        (("--classes", "dog", "--device", "mps"), ['no device "mps" on this machine', "cpu"]),
+        (("--classes", "dog", "--prototypes", "3"), ["prototypes is 3", "at least 4"]),
+        (("--classes", "dog", "--prototypes", "many"), ["'many'", '"auto" or "all"']),
         (
             ("--classes", "dog", "--edit", "no/such/folder/e.safetensors"),
             ["no folder", "e.safetensors"],

@@ -1,4 +1,7 @@
-"""Run notebooks as a reader of the manual would: `papermill` in its own process, offline."""
+"""Run notebooks as a reader of the manual would, by papermill or nbval in its own process, offline.
+
+How long they may take depends on how fast the machine proves to be.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
-import pytest
+import torch
+from tiny import ROOT
+from torch.nn.functional import normalize
+
+SANITIZE = ROOT / "tests" / "nbval.cfg"
+REFERENCE = 0.1  # seconds, see `patience`
+CELL, NOTEBOOK = 300, 900  # seconds that a cell and a notebook may take where patience is 1
 
 # What every kernel runs before its first cell. zmq does not use Python's sockets, so the kernel
 # itself goes on.
@@ -35,6 +44,45 @@ def offline_profile(home: Path) -> Path:
     return home
 
 
+@cache
+def patience() -> float:
+    """How many times longer than usual to wait on this machine as it is now; at least 1.
+
+    By a small piece of work that takes REFERENCE seconds on an idle core of a laptop: the same on
+    a busy machine takes longer, and so does everything else.
+    """
+    start = time.perf_counter()
+    x = torch.rand(256, 256)
+    for _ in range(200):
+        x = normalize(x @ x, dim=-1)
+    return max(1.0, (time.perf_counter() - start) / REFERENCE)
+
+
+def _environment(ipython: Path) -> dict[str, str]:
+    """Offline, and one thread each: a second one would only wait for the first."""
+    return os.environ | {
+        "IPYTHONDIR": str(ipython),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def compare(notebook: Path, ipython: Path) -> subprocess.CompletedProcess:
+    """Run nbval on a notebook: it executes every cell and compares what it shows."""
+    command = [sys.executable, "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider"]
+    command += ["-p", "no:xdist", "--nbval", "--nbval-current-env", str(notebook)]
+    command += ["--nbval-cell-timeout", f"{CELL * patience():.0f}"]
+    command += ["--nbval-sanitize-with", str(SANITIZE)]
+    return subprocess.run(
+        command,
+        cwd=notebook.parent,
+        env=_environment(ipython),
+        capture_output=True,
+        text=True,
+        timeout=NOTEBOOK * patience(),
+    )
+
+
 def execute(
     notebook: Path, folder: Path, ipython: Path, parameters: Mapping[str, object] | None = None
 ) -> subprocess.CompletedProcess:
@@ -45,33 +93,12 @@ def execute(
     (folder / "parameters.yaml").write_text(json.dumps(dict(parameters or {})))
     command = [sys.executable, "-m", "papermill", str(notebook), f"{notebook.stem}.executed.ipynb"]
     command += ["-k", "python3", "--cwd", str(folder), "-f", "parameters.yaml"]
-    command += ["--execution-timeout", "300", "--no-progress-bar"]
-    # Two at a time on two cores: a second thread in each would only wait for the first.
-    environment = os.environ | {
-        "IPYTHONDIR": str(ipython),
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
+    command += ["--execution-timeout", f"{CELL * patience():.0f}", "--no-progress-bar"]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900
+        command,
+        cwd=folder,
+        env=_environment(ipython),
+        capture_output=True,
+        text=True,
+        timeout=NOTEBOOK * patience(),
     )
-
-
-@contextmanager
-def two_at_a_time(
-    names: Iterable[str], run: Callable[[str], object]
-) -> Iterator[dict[str, Future]]:
-    """Start `run(name)` for every name, two at a time: much of it is waiting for one core."""
-    with ThreadPoolExecutor(2) as pool:
-        yield {name: pool.submit(run, name) for name in names}
-        pool.shutdown(cancel_futures=True)
-
-
-def selected(request: pytest.FixtureRequest, parameter: str, fixture: str) -> list[str]:
-    """The values of a parameter in the tests of this session that use a fixture, each once."""
-    items = [
-        i
-        for i in request.session.items
-        if fixture in getattr(i, "fixturenames", ()) and i.path == request.path
-    ]
-    return list(dict.fromkeys(i.callspec.params[parameter] for i in items))

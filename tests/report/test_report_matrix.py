@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import open_clip
 import pytest
 import torch
-from execute import execute, offline_profile, selected, two_at_a_time
+from execute import execute, offline_profile
 from PIL import Image
 from tiny import ROOT, write_folder, write_images
 from torch.nn.functional import normalize
@@ -83,29 +83,31 @@ def parameters_of(name: str, folder: Path) -> dict:
     return chosen
 
 
-@pytest.fixture(scope="module")
-def reports(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Future]]:
-    """The reports that this session asks for, each in a folder of its own.
+Finished = tuple[Path, dict, CompletedProcess]  # folder, parameters, process
+# All tests of one report go to one worker, so that it is made once.
+of_every_case = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.xdist_group(f"report {name}")) for name in CASES]
+)
 
-    Of each: (folder, parameters, finished process).
-    """
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Finished]:
+    """Makes a report in a folder of its own, when it is asked for the first time."""
     ipython = offline_profile(tmp_path_factory.mktemp("ipython"))
 
-    def run(name: str) -> tuple[Path, dict, CompletedProcess]:
+    @cache
+    def run(name: str) -> Finished:
         folder = tmp_path_factory.mktemp(name)
         parameters = parameters_of(name, tmp_path_factory.mktemp(f"{name}-inputs"))
         return folder, parameters, execute(REPORT, folder, ipython, parameters)
 
-    with two_at_a_time(selected(request, "name", "reports"), run) as futures:
-        yield futures
+    return run
 
 
 @pytest.fixture
-def report(name: str, reports: dict[str, Future]) -> tuple[Path, dict]:
+def report(name: str, reports: Callable[[str], Finished]) -> tuple[Path, dict]:
     """One finished report: its folder and its parameters."""
-    folder, parameters, done = reports[name].result()
+    folder, parameters, done = reports(name)
     assert done.returncode == 0, done.stderr
     return folder, parameters
 
@@ -137,7 +139,7 @@ def classified(folder: Path, parameters: dict) -> dict[str, tuple[int, float]]:
     return {name: (len(part), part.float().mean().item()) for name, part in parts.items()}
 
 
-@pytest.mark.parametrize("name", CASES)
+@of_every_case
 def test_numbers_are_those_of_the_saved_clip(report: tuple[Path, dict]) -> None:
     folder, parameters = report
     numbers = json.loads((folder / "metrics.json").read_text())
@@ -149,7 +151,7 @@ def test_numbers_are_those_of_the_saved_clip(report: tuple[Path, dict]) -> None:
         ), part
 
 
-@pytest.mark.parametrize("name", CASES)
+@of_every_case
 def test_metrics_answer_to_the_parameters(name: str, report: tuple[Path, dict]) -> None:
     folder, p = report
     numbers = json.loads((folder / "metrics.json").read_text())
@@ -181,7 +183,7 @@ def test_metrics_answer_to_the_parameters(name: str, report: tuple[Path, dict]) 
         assert all(v["before"] == v["after"] for v in groups.values())
 
 
-@pytest.mark.parametrize("name", CASES)
+@of_every_case
 def test_the_saved_clip_differs_in_the_edited_projections_alone(report: tuple[Path, dict]) -> None:
     folder, p = report
     base = load_clip(p.get("model", "bundled"), device="cpu").model.state_dict()
@@ -195,10 +197,10 @@ def test_the_saved_clip_differs_in_the_edited_projections_alone(report: tuple[Pa
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_parameter_fails_by_name_and_writes_nothing(
-    name: str, reports: dict[str, Future]
+    name: str, reports: Callable[[str], Finished]
 ) -> None:
     """Papermill alone warns of an unknown name and goes on."""
-    folder, _, done = reports[name].result()
+    folder, _, done = reports(name)
     error = done.stderr.strip().splitlines()[-1]
     assert done.returncode and re.match(r"\w+Error: ", error) and WRONG[name][1] in error
     assert not (folder / "metrics.json").exists() and not (folder / "edited-clip").exists()

@@ -19,11 +19,14 @@ from ..nullspace import seen
 from ..synthesis import Synthesis, batch_size, climb
 from ..variants import features_of_nothing, latent_prototypes, seen_by_texts
 from ..variants.latent import POOL
+from .progress import PICTURE_STEPS, advance, has_bar
 from .store import Rows, name_of, on_demand
+from .threads import free_threads
 
 RECIPE = 4  # increase it when synthesis changes: what is kept then no longer matches
 # The folders of what is kept, in the cache and in the package.
 PICTURES, NOTHING = "prototypes/pictures", "prototypes/nothing"
+_FULL = torch.eye(1)  # the span of prompts of a CLIP that tells which words it knows: no matter
 Cell = tuple[int, int, int]  # class, domain, number of the picture
 
 
@@ -44,7 +47,7 @@ class OnDemand:
         Also the seconds that making them took, and whether all had been kept. text (C, K, d) are
         the unit texts that they agree with, span (d, r) is a basis of what the prompts span.
         """
-        wanted = [(c, k, i) for c, k in counts.nonzero().tolist() for i in range(counts[c, k])]
+        wanted = _each(counts)
         names, seeds = picture_names(self.clip, self.grid, wanted, span, self.seed, self.how)
         classes, domains, numbers = torch.tensor(wanted).T
         goals = text[classes, domains]  # (n, d)
@@ -55,9 +58,16 @@ class OnDemand:
             if through is None:  # not sooner: it takes two thousand prompts
                 through = _what_texts_see(self.clip, span)
             own_seeds = [seeds[i] for i in places]
-            return climb(self.clip, through, goals[places], own_seeds, self.how, bar.update)[0]
+            return climb(self.clip, through, goals[places], own_seeds, self.how, tick)[0]
 
-        with tqdm(desc="synthesis", disable=not self.progress, delay=0.1) as bar:
+        def tick(picture_steps: int) -> None:
+            bar.update(picture_steps)
+            advance(PICTURE_STEPS, picture_steps)
+            look_for_cores()
+
+        hidden = not self.progress or has_bar()
+        shown = tqdm(desc="synthesis", disable=hidden, delay=0.1)
+        with shown as bar, free_threads() as look_for_cores:
             rows, seconds, cached = on_demand(
                 self._store(PICTURES),
                 names,
@@ -86,18 +96,28 @@ class OnDemand:
         latent = latent_prototypes(self.clip, targets, per_cell, self.seed, W=W, features=features)
         return latent.unflatten(0, text.shape[:2])
 
+    def missing(self, counts: Tensor) -> int:
+        """How many of `counts` (C, K) pictures of each cell are not kept yet."""
+        names, _ = picture_names(self.clip, self.grid, _each(counts), _FULL, self.seed, self.how)
+        store = self._store(PICTURES)
+        return len(names) - (len(store.get(names)[0]) if store else 0)
+
     def ship(self, per_cell: int) -> bool:
         """Whether so many pictures of every cell come with the package."""
         shipped = bundled(PICTURES) / self.clip.fingerprint()
         if not shipped.is_dir():
             return False
-        C, K = self.grid.shape
-        wanted = [(c, k, i) for c in range(C) for k in range(K) for i in range(per_cell)]
-        names, _ = picture_names(self.clip, self.grid, wanted, torch.eye(1), self.seed, self.how)
+        wanted = _each(torch.full(self.grid.shape, per_cell))
+        names, _ = picture_names(self.clip, self.grid, wanted, _FULL, self.seed, self.how)
         return set(names) <= Rows(PICTURES, self.clip.fingerprint()).shipped()
 
     def _store(self, kind: str) -> Rows | None:
         return Rows(kind, self.clip.fingerprint()) if self.cache else None
+
+
+def _each(counts: Tensor) -> list[Cell]:
+    """The pictures of which each cell has so many (C, K)."""
+    return [(c, k, i) for c, k in counts.nonzero().tolist() for i in range(counts[c, k])]
 
 
 def picture_names(

@@ -18,7 +18,14 @@ from .least_squares import refined, retain_aware, unit_features
 from .oblique import cell_embeddings, class_direction, oblique, random_subspace
 from .prompts import calibrated_prompts, oblique_prompts
 from .solvers import minimise, ridge_solution, thin
-from .words import known_words, pull_of_words, redirect_every_word, seen_by_texts
+from .words import (
+    known_words,
+    pull_of_words,
+    redirect_every_word,
+    seeing_prompts,
+    seen_by_texts,
+    word_prompts,
+)
 
 __all__ = [
     "calibrated_prompts",
@@ -40,7 +47,9 @@ __all__ = [
     "refined",
     "retain_aware",
     "ridge_solution",
+    "seeing_prompts",
     "seen_by_texts",
     "thin",
     "unit_features",
+    "word_prompts",
 ]

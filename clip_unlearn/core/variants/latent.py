@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from .. import ClipLike
+from ..synthesis import batch_size
 
 POOL = 384  # pictures of nothing
 
@@ -53,8 +54,9 @@ def latent_prototypes(
 @torch.no_grad()
 def features_of_nothing(clip: ClipLike, pool: int, seed: int, which: list[int]) -> Tensor:
     """(n, D) features of n of the `pool` pictures of nothing."""
-    pictures = clip.normalized(data_free_images(pool, clip.image_size, seed)[which])
-    return torch.cat([clip.image_features(part).cpu() for part in pictures.split(128)])
+    pictures = data_free_images(pool, clip.image_size, seed)[which]
+    parts = pictures.split(batch_size(clip))
+    return torch.cat([clip.image_features(clip.normalized(part)).cpu() for part in parts])
 
 
 def _most_ordinary(features: Tensor, W: Tensor, bias: Tensor, targets: Tensor) -> Tensor:

@@ -42,9 +42,16 @@ def seen_by_texts(clip: ClipLike) -> Tensor | None:
     They say the words that the CLIP knows, with all words for domains. None if its tokenizer does
     not tell which words it knows.
     """
-    words = clip.vocabulary(WORDS)
-    if not words:
+    prompts = seeing_prompts(clip)
+    if not prompts:
         return None
+    texts = clip.text_features(prompts) @ clip.heads["text"].weight
+    return orthonormal_basis(normalize(texts, dim=-1), SPAN_RTOL)
+
+
+def seeing_prompts(clip: ClipLike) -> list[str]:
+    """The prompts of `seen_by_texts`; [] if no words are known."""
+    words = clip.vocabulary(WORDS)
     domains = list(dict.fromkeys(word for words in DOMAIN_WORDS.values() for word in words))
     step = max(1, len(words) * len(domains) // SEEING)
     prompts = []
@@ -53,8 +60,7 @@ def seen_by_texts(clip: ClipLike) -> Tensor | None:
         for j in range(i % step, len(domains), step):
             template = CELL_TEMPLATES[(i + j) % len(CELL_TEMPLATES)]
             prompts.append(fill(fill(template, "domain", domains[j]), "class", word))
-    texts = clip.text_features(prompts) @ clip.heads["text"].weight
-    return orthonormal_basis(normalize(texts, dim=-1), SPAN_RTOL)
+    return prompts
 
 
 def known_words(clip: ClipLike, grid: ConceptGrid) -> Tensor:
@@ -64,26 +70,34 @@ def known_words(clip: ClipLike, grid: ConceptGrid) -> Tensor:
     in "oil painting" is one), of no word at all, and of the words before it: by half of what lies
     between two classes.
     """
-    words = clip.vocabulary(WORDS)
-    phrases = [phrase for domain in grid.domains for phrase in grid.words_for(domain)]
-    domain_words = [*phrases, *(word for phrase in phrases for word in phrase.split())]
-    names = [*grid.classes, *domain_words, "", *words]
-    templates = grid.class_templates
-    prompts = [
-        fill(template, "class", name) if name else template.replace("{class}", "").strip()
-        for name in names
-        for template in templates
-    ]
+    taken, words = _taken(grid), clip.vocabulary(WORDS)
+    prompts = word_prompts(clip, grid)
     unit = normalize(clip.text_features(prompts) @ clip.heads["text"].weight, dim=-1)
-    texts = normalize(unit.unflatten(0, (-1, len(templates))).mean(1), dim=-1)
+    texts = normalize(unit.unflatten(0, (len(taken) + len(words), -1)).mean(1), dim=-1)
 
     C = len(grid.classes)
     apart = torch.pdist(texts[:C]).mean() / 2
-    kept = list(range(len(names) - len(words)))
-    for i in range(len(kept), len(names)):
+    kept = list(range(len(taken)))
+    for i in range(len(taken), len(texts)):
         if torch.cdist(texts[i : i + 1], texts[kept]).min() > apart:
             kept.append(i)
-    return texts[kept[len(names) - len(words) :]]
+    return texts[kept[len(taken) :]]
+
+
+def word_prompts(clip: ClipLike, grid: ConceptGrid) -> list[str]:
+    """The prompts of `known_words`: every template of a class with every name and word."""
+    return [
+        fill(template, "class", name) if name else template.replace("{class}", "").strip()
+        for name in [*_taken(grid), *clip.vocabulary(WORDS)]
+        for template in grid.class_templates
+    ]
+
+
+def _taken(grid: ConceptGrid) -> list[str]:
+    """The grid's own words: classes first, words for domains whole and in parts, and no word."""
+    phrases = [phrase for domain in grid.domains for phrase in grid.words_for(domain)]
+    parts = [word for phrase in phrases for word in phrase.split()]
+    return [*grid.classes, *phrases, *parts, ""]
 
 
 def redirect_every_word(
