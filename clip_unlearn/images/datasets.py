@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
 import re
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..core.cache import bundled, cache_dir, keep, read_kept
+from ..core.cache import bundled
 from ..core.concepts import ConceptGrid
+from ..core.ondemand.store import Rows, name_of
 from ..core.ondemand.threads import free_threads
 from ..models.clip import Clip
 from .encoding import Batch, Opened, batches, default_workers
@@ -27,7 +28,8 @@ from .layouts import DataError, list_files, named_folders, read_layout
 
 Images = TypeVar("Images", bound="_Labelled")
 # Increase it when `open_picture` changes: older cache entries then no longer match.
-_OPENED = 2
+_OPENED = 3
+SHARD = 2048  # images that are kept together, and at most lost when the work is interrupted
 
 
 class _Labelled:
@@ -161,64 +163,107 @@ def encode(
     """Features f (n, D) of all images, before the projection.
 
     Every later edit is a matrix product on them, so no image is opened twice. They are cached by
-    content: weights, preprocessing, and each file's name, size and time of change. `workers`
-    processes open the images; None takes a number that suits the set. At most `encoding.WINDOW`
-    images are in memory at once. Raises DataError naming the first unreadable image, unless
-    `skip_unreadable`: then such images are left out and listed.
+    content, each by itself: weights, preprocessing, and the file. `workers` processes open the
+    images; None takes a number that suits the set. At most `encoding.WINDOW` images are in memory
+    at once. Raises DataError naming the first unreadable image, unless `skip_unreadable`: then such
+    images are left out and listed.
     """
     if workers is not None and workers < 0:
         raise DataError(f"workers is {workers}; it must be a whole number, at least 0.")
-    entry = None
-    encoded = None
-    if cache:
-        entry = cache_dir() / "features" / f"{features_key(clip, images)}.safetensors"
-        encoded = _read(entry)
+    names = image_names(clip, images) if cache else [str(path) for path in images.paths]
+    store = Rows("features", clip.fingerprint()) if cache else None
+    features = _Features(names)
+    if store:
+        for found, rows, took in store.parts(names):
+            features.put(found, rows)
+            features.seconds += took
 
-    cached = encoded is not None
-    if encoded is None:
+    missing = features.missing()
+    skipped: list[str] = []
+    if len(missing):
         if workers is None:
-            workers = default_workers(len(images))
-        opened = Opened(images.paths, images.root, clip.preprocess)
+            workers = default_workers(len(missing))
+        todo = images.only(missing)
+        opened = Opened(todo.paths, images.root, clip.preprocess)
         loader = batches(opened, batch, workers, pin=clip.device.type == "cuda")
-        encoded = _encode(clip, images, loader, skip_unreadable, progress)
-        # A folder with unreadable files is encoded each time: they may have been fixed.
-        if entry and not encoded.skipped:
-            _keep(entry, encoded)
+        names_todo = [names[i] for i in missing.tolist()]
+        skipped = _encode(clip, loader, names_todo, features, store, skip_unreadable, progress)
+    if features.f is None:
+        raise DataError(f"no readable image in {images.root}.")
 
-    readable = images.only(encoded.kept)
+    kept = features.known.nonzero().flatten()
+    readable = images.only(kept)
     return Features(
-        f=encoded.f,
+        f=features.f if len(kept) == len(images) else features.f[kept],
         class_of=readable.class_of,
         domain_of=readable.domain_of,
         paths=readable.paths,
-        skipped=tuple(encoded.skipped),
-        seconds=encoded.seconds,
-        cached=cached,
+        skipped=tuple(skipped),
+        seconds=features.seconds,
+        cached=not len(missing),
     )
 
 
-class _Encoded(NamedTuple):
-    """What a cache entry holds: the features of a list of n images, m of which could be read."""
+class _Features:
+    """The features of named images, as far as they are known: one tensor for all of them."""
 
-    f: Tensor  # (m, D)
-    kept: Tensor  # (m,) int, places in the list of those that could be read
-    skipped: list[str]  # a line for each that could not
-    seconds: float
+    def __init__(self, names: Sequence[str]) -> None:
+        self.place = {name: i for i, name in enumerate(names)}
+        self.known = torch.zeros(len(names), dtype=torch.bool)
+        self.f: Tensor | None = None  # (n, D), once the first are known
+        self.seconds = 0.0
+
+    def put(self, names: Sequence[str], rows: Tensor) -> None:
+        """Rows (b, D) of so many of the images."""
+        if self.f is None:
+            # Room for all at once: joining a list at the end would hold everything twice.
+            self.f = rows.new_empty(len(self.known), rows.shape[1])
+        places = torch.tensor([self.place[name] for name in names])
+        self.f[places] = rows
+        self.known[places] = True
+
+    def get(self, names: Sequence[str]) -> Tensor:
+        """The rows (b, D) of some that are known."""
+        return self.f[[self.place[name] for name in names]]
+
+    def missing(self) -> Tensor:
+        """The places of those that are not known."""
+        return (~self.known).nonzero().flatten()
 
 
 @torch.no_grad()
 def _encode(
-    clip: Clip, images: ImageSet, loader: Iterable[Batch], skip_unreadable: bool, progress: bool
-) -> _Encoded:
-    """Run the image tower over all batches."""
-    start = time.perf_counter()
-    f: Tensor | None = None
-    kept: list[int] = []
+    clip: Clip,
+    loader: Iterable[Batch],
+    names: Sequence[str],
+    features: _Features,
+    store: Rows | None,
+    skip_unreadable: bool,
+    progress: bool,
+) -> list[str]:
+    """Run the image tower over all batches; a line for each image that cannot be read.
+
+    What is encoded is kept every SHARD images, and when the work is interrupted.
+    """
     skipped: list[str] = []
-    shown = tqdm(total=len(images), desc="encoding", disable=not progress)
-    with shown as bar, free_threads() as look_for_cores:
+    shard: list[str] = []
+    start = time.perf_counter()
+
+    def keep_shard() -> None:
+        nonlocal start
+        now = time.perf_counter()
+        if store and shard:
+            store.add(shard, features.get(shard), now - start)
+        features.seconds += now - start
+        start = now
+        shard.clear()
+
+    shown = tqdm(total=len(names), desc="encoding", disable=not progress)
+    with ExitStack() as stack:
+        bar = stack.enter_context(shown)
+        look_for_cores = stack.enter_context(free_threads())
+        stack.callback(keep_shard)
         for part in loader:
-            look_for_cores()
             if part.errors and not skip_unreadable:
                 raise DataError(
                     f"unreadable image {part.errors[0]} "
@@ -227,47 +272,47 @@ def _encode(
             skipped += part.errors
             bar.update(len(part.numbers) + len(part.errors))
             if part.pixels is not None:
-                rows = clip.image_features(part.pixels).cpu()  # (b, D)
-                if f is None:
-                    # Room for all at once: joining a list at the end would hold everything twice.
-                    f = rows.new_empty(len(images), rows.shape[1])
-                f[len(kept) : len(kept) + len(rows)] = rows
-                kept += part.numbers
+                encoded = [names[number] for number in part.numbers]
+                features.put(encoded, clip.image_features(part.pixels).cpu())
+                shard += encoded
+                if len(shard) >= SHARD:
+                    keep_shard()
             del part  # before the next one comes
-    if f is None:
-        raise DataError(f"no readable image in {images.root}.")
-    seconds = time.perf_counter() - start
-    return _Encoded(f[: len(kept)], torch.tensor(kept), skipped, seconds)
+            look_for_cores()
+    return skipped
+
+
+def image_names(clip: Clip, images: ImageSet) -> list[str]:
+    """The name of each image's features, from everything that decides them.
+
+    Name, size and time of change of a file, and some of its bytes: images from an archive may have
+    the first three in common with those of another.
+    """
+    # A function among the transforms prints with its address, which changes with every process.
+    preprocess = re.sub(r" at 0x[0-9a-fA-F]+", "", str(clip.preprocess))
+    common = name_of(preprocess, _OPENED)
+    names = []
+    for path in images.paths:
+        stat = path.stat()
+        name = path.relative_to(images.root).as_posix()
+        names.append(name_of(common, name, stat.st_size, stat.st_mtime_ns, _some_bytes(path)))
+    return names
+
+
+def _some_bytes(path: Path, most: int = 4096) -> str:
+    """A hash of the beginning, the middle and the end of a file; "" if it cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            for place in (0, size // 2, max(size - most, 0)):
+                file.seek(place)
+                digest.update(file.read(most))
+    except OSError:
+        return ""
+    return digest.hexdigest()
 
 
 def features_key(clip: Clip, images: ImageSet) -> str:
-    """A name for these features, from everything that decides them."""
-    # A function among the transforms prints with its address, which changes with every process.
-    preprocess = re.sub(r" at 0x[0-9a-fA-F]+", "", str(clip.preprocess))
-    model = f"{clip.fingerprint()} {preprocess} opened as {_OPENED}"
-    digest = hashlib.sha256(model.encode())
-    for path in images.paths:
-        name = path.relative_to(images.root)
-        stat = path.stat()
-        line = f"{name} {stat.st_size} {stat.st_mtime_ns}\n"
-        digest.update(line.encode())
-    return digest.hexdigest()[:16]
-
-
-def _read(entry: Path) -> _Encoded | None:
-    """A cache entry; None if there is none, or it must be made again."""
-    contents = read_kept(entry)
-    if contents is None:
-        return None
-    tensors, metadata = contents
-    try:
-        note = json.loads(metadata["note"])
-        return _Encoded(tensors["f"], tensors["kept"], note["skipped"], note["seconds"])
-    except (KeyError, TypeError, ValueError):  # not written by `_keep`, or by another version
-        return None
-
-
-def _keep(entry: Path, encoded: _Encoded) -> None:
-    """Write a cache entry."""
-    note = {"skipped": encoded.skipped, "seconds": encoded.seconds}
-    keep(entry, {"f": encoded.f, "kept": encoded.kept}, {"note": json.dumps(note)})
+    """A name for the features of all images together."""
+    return name_of(clip.fingerprint(), image_names(clip, images))

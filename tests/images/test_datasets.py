@@ -10,6 +10,7 @@ import time
 import warnings
 import weakref
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -363,16 +364,34 @@ def test_a_moved_folder_is_still_in_the_cache(
     )
 
 
-@pytest.mark.parametrize("change", ["size", "time", "added", "removed"])
-def test_a_changed_folder_is_encoded_again(
-    clip: Clip, folder: Path, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch, change: str
+@pytest.fixture
+def images_encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by the number of images in each batch that goes through the image tower."""
+    counts = []
+    features = Clip.image_features
+
+    def counting(clip: Clip, pixels: torch.Tensor) -> torch.Tensor:
+        counts.append(len(pixels))
+        return features(clip, pixels)
+
+    monkeypatch.setattr(Clip, "image_features", counting)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("change", "anew"), [("size", 1), ("time", 1), ("bytes", 1), ("added", 1), ("removed", 0)]
+)
+def test_only_what_has_changed_in_a_folder_is_encoded_again(
+    clip: Clip, folder: Path, fresh_cache: Path, images_encoded: list[int], change: str, anew: int
 ) -> None:
-    file = folder / "photo" / "dog" / "a.png"
+    file = folder / "photo" / "dog" / "a.bmp"  # of the same length, whatever it shows
     picture(98).save(file)
     before = encode(clip, open_images(folder), progress=False)
     stat = file.stat()
-    if change == "size":
-        picture(99, size=30).save(file)
+    if change in ("size", "bytes"):
+        side = 30 if change == "size" else picture(98).width
+        picture(99, size=side).save(file)
+        assert (file.stat().st_size == stat.st_size) == (change == "bytes")
         os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     elif change == "time":
         os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1_000_000_000))
@@ -380,10 +399,56 @@ def test_a_changed_folder_is_encoded_again(
         picture(99).save(file.with_name("b.png"))
     else:
         file.unlink()
-    calls, real = [], datasets._encode
-    monkeypatch.setattr(datasets, "_encode", lambda *a: calls.append(1) or real(*a))
+    images_encoded.clear()
     after = encode(clip, open_images(folder), progress=False)
-    assert calls and torch.equal(after.f, before.f) == (change == "time")
+    assert sum(images_encoded) == anew and after.cached == (anew == 0)
+    assert torch.equal(after.f, before.f) == (change == "time")
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    clip: Clip,
+    images: ImageSet,
+    fresh_cache: Path,
+    images_encoded: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(datasets, "SHARD", 4)
+    whole = encode(clip, images, progress=False, cache=False, batch=2)
+    images_encoded.clear()
+    opened = datasets.batches
+
+    def interrupted(*arguments: object, **named: object) -> Iterator[datasets.Batch]:
+        for number, part in enumerate(opened(*arguments, **named)):
+            if number == 3:
+                raise KeyboardInterrupt
+            yield part
+
+    monkeypatch.setattr(datasets, "batches", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        encode(clip, images, progress=False, batch=2)
+    monkeypatch.setattr(datasets, "batches", opened)
+    assert images_encoded == [2, 2, 2]
+
+    resumed = encode(clip, images, progress=False, batch=2)
+    assert sum(images_encoded) == len(images)
+    torch.testing.assert_close(resumed.f, whole.f)
+    shards = (fresh_cache / "features").rglob("*.safetensors")
+    assert sorted(len(cache.read_kept(file)[0]["rows"]) for file in shards)[-1] == 4
+    assert encode(clip, images, progress=False).cached
+
+
+def test_an_unreadable_image_is_tried_again_and_no_other(
+    clip: Clip, folder: Path, fresh_cache: Path, images_encoded: list[int]
+) -> None:
+    (folder / "photo" / "dog" / "broken.png").write_bytes(b"no picture")
+    first = encode(clip, open_images(folder), skip_unreadable=True, progress=False)
+    images_encoded.clear()
+    again = encode(clip, open_images(folder), skip_unreadable=True, progress=False)
+    assert again.skipped == first.skipped and len(again.skipped) == 1
+    assert not images_encoded and torch.equal(again.f, first.f) and not again.cached
+    picture(5).save(folder / "photo" / "dog" / "broken.png")
+    mended = encode(clip, open_images(folder), progress=False)
+    assert sum(images_encoded) == 1 and len(mended) == len(first) + 1
 
 
 def test_another_model_does_not_meet_this_ones_features(
@@ -402,7 +467,7 @@ def test_without_cache_nothing_is_written(clip: Clip, folder: Path, fresh_cache:
 def test_a_cache_entry_that_cannot_be_read_is_made_again(
     clip: Clip, folder: Path, encoded: datasets.Features, fresh_cache: Path, spoiled: bytes
 ) -> None:
-    (entry,) = (fresh_cache / "features").iterdir()
+    (entry,) = (fresh_cache / "features").rglob("*.safetensors")
     entry.write_bytes(spoiled)
     with pytest.warns(UserWarning, match="made again"):
         again = encode(clip, open_images(folder), progress=False)
@@ -412,11 +477,11 @@ def test_a_cache_entry_that_cannot_be_read_is_made_again(
 @pytest.mark.parametrize(
     ("name", "metadata"),
     [
-        ("f", {}),
-        ("f", {"note": "{"}),
-        ("f", {"note": "{}"}),
-        ("f", {"note": "[]"}),
-        ("features", {"note": '{"skipped": [], "seconds": 0.0}'}),
+        ("rows", {}),
+        ("rows", {"names": "["}),
+        ("rows", {"names": "[]", "seconds": "soon"}),
+        ("rows", {"names": '["a", "b"]', "seconds": "1"}),
+        ("features", {"names": "[]", "seconds": "1"}),
     ],
 )
 def test_a_cache_entry_of_another_shape_is_made_again(
@@ -427,11 +492,13 @@ def test_a_cache_entry_of_another_shape_is_made_again(
     name: str,
     metadata: dict[str, str],
 ) -> None:
-    (entry,) = (fresh_cache / "features").iterdir()
-    cache.save_tensors(entry, {name: torch.ones(1, 1), "kept": torch.tensor([0])}, metadata)
-    again = encode(clip, open_images(folder), progress=False)
+    (entry,) = (fresh_cache / "features").rglob("*.safetensors")
+    cache.save_tensors(entry, {name: torch.ones(1, 1)}, metadata)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        again = encode(clip, open_images(folder), progress=False)
     assert torch.equal(again.f, encoded.f)
-    assert cache.read_kept(entry)[0]["f"].shape == encoded.f.shape
+    assert cache.read_kept(entry)[0]["rows"].shape == encoded.f.shape
 
 
 def test_the_same_features_are_found_by_another_process(
@@ -460,7 +527,8 @@ def test_the_same_features_are_found_by_another_process(
     ]
     printed = {run.communicate()[0] for run in runs}
     assert [run.returncode for run in runs] == [0, 0] and len(printed) == 1
-    assert [p.suffix for p in (fresh_cache / "features").iterdir()] == [".safetensors"]
+    files = [p for p in (fresh_cache / "features").rglob("*") if p.is_file()]
+    assert [p.suffix for p in files] == [".safetensors"]
 
 
 def test_threads_that_share_a_cache_never_see_half_an_entry(fresh_cache: Path) -> None:

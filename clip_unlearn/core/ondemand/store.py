@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,19 +34,25 @@ class Rows:
     kind: str  # the folder of its files, "prototypes/pictures" for one
     model: str  # its fingerprint
 
+    def parts(self, names: Iterable[str]) -> Iterator[tuple[list[str], Tensor, float]]:
+        """Those of the named rows that are kept, file by file: names, rows, and their seconds."""
+        missing = set(names)
+        for file in self._files():
+            if not missing:
+                return
+            found, rows, seconds = _read(file, missing)
+            if found:
+                missing -= set(found)
+                yield found, rows, seconds
+
     def get(self, names: Iterable[str]) -> tuple[dict[str, Tensor], float]:
         """Those of the named rows that are kept, float32, and the seconds that making them took."""
-        wanted = set(names)
-        found: dict[str, Tensor] = {}
+        kept: dict[str, Tensor] = {}
         seconds = 0.0
-        for file in self._files():
-            missing = wanted - found.keys()
-            if not missing:
-                break
-            rows, seconds_each = _read(file, missing)
-            found |= rows
-            seconds += seconds_each * len(rows)
-        return found, seconds
+        for found, rows, took in self.parts(names):
+            kept |= dict(zip(found, rows, strict=True))
+            seconds += took
+        return kept, seconds
 
     def add(self, names: Sequence[str], rows: Tensor, seconds: float = 0.0) -> None:
         """Keep rows (n, ...) under their n names; `seconds` is what all of them took.
@@ -77,23 +83,25 @@ def _names(file: Path) -> list[str]:
         return json.loads(opened.metadata()["names"])
 
 
-def _read(file: Path, wanted: set[str]) -> tuple[Mapping[str, Tensor], float]:
-    """The wanted rows of a file, and the seconds each took; none if the file is damaged."""
+def _read(file: Path, wanted: set[str]) -> tuple[list[str], Tensor | None, float]:
+    """The wanted rows of a file, and the seconds they took; none if the file is damaged."""
     try:
         with safe_open(file, "pt") as opened:
             note = opened.metadata() or {}
             names = json.loads(note["names"])
             seconds = float(note["seconds"])
-            places = {name: i for i, name in enumerate(names) if name in wanted}
+            places = [i for i, name in enumerate(names) if name in wanted]
             if not places:
-                return {}, 0.0
+                return [], None, 0.0
             rows = opened.get_tensor("rows").float()
         if len(rows) != len(names) or not torch.isfinite(rows).all():
             raise ValueError(f"{len(rows)} rows for {len(names)} names, or not all finite")
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         warnings.warn(f"{file} cannot be read, its rows are made again: {error}", stacklevel=2)
-        return {}, 0.0
-    return {name: rows[i] for name, i in places.items()}, seconds / len(names)
+        return [], None, 0.0
+    if len(places) < len(names):
+        rows = rows[places]
+    return [names[i] for i in places], rows, seconds * len(places) / len(names)
 
 
 def on_demand(
