@@ -352,6 +352,32 @@ def scaling() -> str:
     return markdown_table(header, rows, texts=2)
 
 
+def on_demand() -> str:
+    """Every request of each kind, by the number of pictures that it is fitted on."""
+    frame = read("on_demand").sort_values(["data", "paradigm", "pictures"], kind="stable")
+    header = ["CLIP", "requests", "pictures", "steps", "forget", "retained", "same class"]
+    rows = []
+    for _, row in frame.iterrows():
+        usual = " (usual)" if row["usual"] else ""
+        pictures = f"{row['pictures']}{usual}" if row["sample"] else f"{row['pictures']} (all)"
+        kind = f"{row['requests']} {REQUESTS[row['paradigm']]}"
+        cells = [SETS[row["data"]], kind, pictures, f"{row['steps']:,}"]
+        rows.append(
+            [*cells, accuracy(row, "forget"), change(row, "retained"), change(row, "same_class")]
+        )
+    return markdown_table(header, rows, texts=3)
+
+
+def real_size() -> str:
+    """`clip-unlearn forget` for one cell of 1,000 classes x 4 domains."""
+    header = ["CLIP", "run", "classes", "seconds", "most memory", "what the command said"]
+    rows = []
+    for _, row in read("real_size").iterrows():
+        cells = [row["architecture"], row["run"], f"{row['classes']:,}", row["seconds"]]
+        rows.append([*cells, f"{row['peak_MB'] / 1000:.1f} GB", row["said"]])
+    return markdown_table(header, rows, texts=2)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "results in short": in_short,
     "survey bundled": lambda: survey_table("survey_bundled"),
@@ -376,6 +402,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "zoo everything": zoo_everything,
     "real geometry": real_geometry,
     "scaling": scaling,
+    "on demand": on_demand,
+    "real size": real_size,
 }
 
 

@@ -75,7 +75,7 @@ def test_one_class_more_changes_few_pictures() -> None:
     before = sampled(LARGE, CELL, 24)
     larger = ConceptGrid([*LARGE.classes, "newcomer"], LARGE.domains)
     after = sampled(larger, CELL, 24)
-    assert (before - after[:-1]).clamp_min(0).sum() <= 4
+    assert (before - after[:-1]).clamp_min(0).sum() <= len(LARGE.domains)
     assert not torch.equal(before, sampled(LARGE, CELL, 24, seed=1))
 
 

@@ -88,16 +88,20 @@ def sampled(
 def _in_order(
     classes: tuple[str, ...], domains: tuple[str, ...], seed: int
 ) -> list[tuple[int, int]]:
-    """All cells: domains in turn, and each domain begins with another class."""
-    first = sorted(range(len(classes)), key=lambda c: _draw(classes[c], seed))
+    """All cells: domains in turn, and each domain begins with other classes.
+
+    Every name has a place on a circle, and every domain goes round it from a start of its own.
+    """
     C, K = len(classes), len(domains)
-    shift = max(C // K, 1)
-    return [(first[(turn + k * shift) % C], k) for turn in range(C) for k in range(K)]
+    place = [_draw(name, seed) for name in classes]
+    rounds = [sorted(range(C), key=lambda c: (place[c] - k / K) % 1) for k in range(K)]
+    return [(rounds[k][turn], k) for turn in range(C) for k in range(K)]
 
 
-def _draw(name: str, seed: int) -> str:
-    """A random number that belongs to a name."""
-    return hashlib.sha256(f"{seed} {name}".encode()).hexdigest()
+def _draw(name: str, seed: int) -> float:
+    """A random number in [0, 1) that belongs to a name."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
 
 
 def estimated(values: Tensor, known: Tensor, predictor: Tensor) -> Tensor:
