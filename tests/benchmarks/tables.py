@@ -373,7 +373,7 @@ def real_size() -> str:
     header = ["CLIP", "run", "classes", "seconds", "most memory", "what the command said"]
     rows = []
     for _, row in read("real_size").iterrows():
-        cells = [row["architecture"], row["run"], f"{row['classes']:,}", row["seconds"]]
+        cells = [row["architecture"], row["run"], f"{row['classes']:,}", str(row["seconds"])]
         rows.append([*cells, f"{row['peak_MB'] / 1000:.1f} GB", row["said"]])
     return markdown_table(header, rows, texts=2)
 
