@@ -228,7 +228,7 @@ PROTOTYPES = _together(
         show_default=True,
         metavar="N",
         help="How many pictures a request is fitted on: more take longer and say more of the cells "
-        "that have none. auto: 4 a domain, from 24 to 80; all: --per-cell of every class in every "
+        "that have none. auto: 4 a domain, from 32 to 80; all: --per-cell of every class in every "
         "domain.",
     ),
     click.option(

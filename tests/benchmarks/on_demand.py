@@ -26,7 +26,7 @@ from clip_unlearn.measure.setting import ALL, SurveyConfig, prepare
 from clip_unlearn.measure.survey import every_request, summary
 
 PATH = Path(__file__).parent / "results" / "on_demand.csv"
-SIZES = (8, 16, 24, 48, 80)
+SIZES = (8, 16, 32, 48, 80)
 
 
 def rows_of(p: Prototypes, task: Task, name: str, size: int) -> list[dict]:

@@ -21,7 +21,7 @@ from ..concepts import ConceptGrid, ForgetRequest
 OWN, SAMPLE, EVERY = "own", "sample", "every"
 PER_CELL = 8  # pictures of a cell where one is not enough
 # A request needs no more pictures than these (tests/benchmarks/README.md, "Pictures on demand").
-LEAST, OF_A_DOMAIN, MOST = 24, 4, 80
+LEAST, OF_A_DOMAIN, MOST = 32, 4, 80
 OF_ITS_OWN = 2  # of each cell to forget
 FEWEST = 4  # with fewer, nothing can be said of what is not seen
 # The mean of so many pictures of a domain is believed as much as what all domains make of its text.
@@ -29,7 +29,7 @@ HALF_BELIEVED = 1.0
 
 
 def usual_sample(grid: ConceptGrid) -> int:
-    """How many pictures a request is fitted on if nobody says: four of a domain, at least 24."""
+    """How many pictures a request is fitted on if nobody says: four of a domain, at least 32."""
     _, K = grid.shape
     return min(max(LEAST, OF_A_DOMAIN * K), MOST)
 
