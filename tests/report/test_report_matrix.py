@@ -42,7 +42,7 @@ CASES: dict[str, tuple[dict, float, float]] = {
         0.5,
         3,
     ),
-    "cell-refined": ({"classes": ["cactus"], "method": "refined", "strength": 0.75}, 0.7, 2),
+    "cell-refined": ({"classes": ["cactus"], "method": "refined", "strength": 0.85}, 0.7, 2),
     "strength-0": ({"method": "null-space-visual", "strength": 0.0}, 1.0, 0),
     "domain": ({"classes": [], "domains": ["painting"]}, 0.15, 4),
     "domain-refined": ({"classes": [], "domains": ["cartoon"], "method": "refined"}, 0.4, 12),
