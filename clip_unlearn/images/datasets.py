@@ -8,8 +8,8 @@ import random
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -170,31 +170,26 @@ def encode(
     """
     if workers is not None and workers < 0:
         raise DataError(f"workers is {workers}; it must be a whole number, at least 0.")
-    names = image_names(clip, images) if cache else [str(path) for path in images.paths]
-    store = Rows("features", clip.fingerprint()) if cache else None
-    features = _Features(names)
-    if store:
-        for found, rows, took in store.parts(names):
-            features.put(found, rows)
-            features.seconds += took
+    features = _Known(len(images))
+    if cache:
+        store = Rows("features", clip.fingerprint())
+        features = _Known(len(images), store, image_names(clip, images))
+        features.read()
 
     missing = features.missing()
     skipped: list[str] = []
     if len(missing):
         if workers is None:
             workers = default_workers(len(missing))
-        todo = images.only(missing)
-        opened = Opened(todo.paths, images.root, clip.preprocess)
+        opened = Opened(images.only(missing).paths, images.root, clip.preprocess)
         loader = batches(opened, batch, workers, pin=clip.device.type == "cuda")
-        names_todo = [names[i] for i in missing.tolist()]
-        skipped = _encode(clip, loader, names_todo, features, store, skip_unreadable, progress)
+        skipped = _encode(clip, loader, missing, features, skip_unreadable, progress)
     if features.f is None:
         raise DataError(f"no readable image in {images.root}.")
 
-    kept = features.known.nonzero().flatten()
-    readable = images.only(kept)
+    readable = images.only(features.known.nonzero().flatten())
     return Features(
-        f=features.f if len(kept) == len(images) else features.f[kept],
+        f=features.together(),
         class_of=readable.class_of,
         domain_of=readable.domain_of,
         paths=readable.paths,
@@ -204,66 +199,96 @@ def encode(
     )
 
 
-class _Features:
-    """The features of named images, as far as they are known: one tensor for all of them."""
+class _Known:
+    """Features of n images as far as they are known, in one tensor, and their way to the cache.
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.place = {name: i for i, name in enumerate(names)}
-        self.known = torch.zeros(len(names), dtype=torch.bool)
+    One tensor for all: joining a list at the end would hold everything twice.
+    """
+
+    def __init__(self, n: int, store: Rows | None = None, names: Sequence[str] = ()) -> None:
         self.f: Tensor | None = None  # (n, D), once the first are known
-        self.seconds = 0.0
+        self.known = torch.zeros(n, dtype=torch.bool)
+        self.seconds = 0.0  # what computing them took
+        self._store = store
+        self._names = names
+        self._new: list[int] = []  # the places of those that are not kept yet
+        self._since = time.perf_counter()  # when the first of those began
 
-    def put(self, names: Sequence[str], rows: Tensor) -> None:
-        """Rows (b, D) of so many of the images."""
-        if self.f is None:
-            # Room for all at once: joining a list at the end would hold everything twice.
-            self.f = rows.new_empty(len(self.known), rows.shape[1])
-        places = torch.tensor([self.place[name] for name in names])
-        self.f[places] = rows
-        self.known[places] = True
+    def read(self) -> None:
+        """Take what the store has."""
+        places_of: dict[str, list[int]] = defaultdict(list)  # a file may be listed twice
+        for place, name in enumerate(self._names):
+            places_of[name].append(place)
+        for names, rows, seconds in self._store.parts(places_of):
+            repeats = torch.tensor([len(places_of[name]) for name in names])
+            places = [place for name in names for place in places_of[name]]
+            self._put(places, rows.repeat_interleave(repeats, dim=0))
+            self.seconds += seconds
+        self._since = time.perf_counter()
 
-    def get(self, names: Sequence[str]) -> Tensor:
-        """The rows (b, D) of some that are known."""
-        return self.f[[self.place[name] for name in names]]
+    def add(self, places: list[int], rows: Tensor) -> None:
+        """Rows (b, D) of b images that were just encoded; kept when there are SHARD of them."""
+        self._put(places, rows)
+        self._new += places
+        if len(self._new) >= SHARD:
+            self.keep()
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """At the end everything is kept, also when what happens inside is interrupted."""
+        try:
+            yield
+        finally:
+            self.keep()
+
+    def keep(self) -> None:
+        """Write those that are not kept yet."""
+        now = time.perf_counter()
+        took = now - self._since
+        self.seconds += took
+        if self._store and self._new:
+            names = [self._names[place] for place in self._new]
+            self._store.add(names, self.f[self._new], took)
+        self._new = []
+        self._since = now
 
     def missing(self) -> Tensor:
-        """The places of those that are not known."""
+        """(m,) the places of those that are not known."""
         return (~self.known).nonzero().flatten()
+
+    def together(self) -> Tensor:
+        """The rows of those that are known, in order, without the gaps; made in place."""
+        kept = self.known.nonzero().flatten()
+        if len(kept) < len(self.known):
+            for start, places in zip(range(0, len(kept), SHARD), kept.split(SHARD), strict=True):
+                self.f[start : start + len(places)] = self.f[places]
+        return self.f[: len(kept)]
+
+    def _put(self, places: list[int], rows: Tensor) -> None:
+        if self.f is None:
+            self.f = rows.new_empty(len(self.known), rows.shape[1])
+        self.f[places] = rows
+        self.known[places] = True
 
 
 @torch.no_grad()
 def _encode(
     clip: Clip,
     loader: Iterable[Batch],
-    names: Sequence[str],
-    features: _Features,
-    store: Rows | None,
+    places: Tensor,
+    features: _Known,
     skip_unreadable: bool,
     progress: bool,
 ) -> list[str]:
     """Run the image tower over all batches; a line for each image that cannot be read.
 
-    What is encoded is kept every SHARD images, and when the work is interrupted.
+    The images of the loader belong at places (m,) of the features.
     """
     skipped: list[str] = []
-    shard: list[str] = []
-    start = time.perf_counter()
-
-    def keep_shard() -> None:
-        nonlocal start
-        now = time.perf_counter()
-        if store and shard:
-            store.add(shard, features.get(shard), now - start)
-        features.seconds += now - start
-        start = now
-        shard.clear()
-
-    shown = tqdm(total=len(names), desc="encoding", disable=not progress)
-    with ExitStack() as stack:
-        bar = stack.enter_context(shown)
-        look_for_cores = stack.enter_context(free_threads())
-        stack.callback(keep_shard)
+    shown = tqdm(total=len(places), desc="encoding", disable=not progress)
+    with shown as bar, features.kept(), free_threads() as look_for_cores:
         for part in loader:
+            look_for_cores()
             if part.errors and not skip_unreadable:
                 raise DataError(
                     f"unreadable image {part.errors[0]} "
@@ -272,13 +297,9 @@ def _encode(
             skipped += part.errors
             bar.update(len(part.numbers) + len(part.errors))
             if part.pixels is not None:
-                encoded = [names[number] for number in part.numbers]
-                features.put(encoded, clip.image_features(part.pixels).cpu())
-                shard += encoded
-                if len(shard) >= SHARD:
-                    keep_shard()
+                rows = clip.image_features(part.pixels).cpu()  # (b, D)
+                features.add(places[part.numbers].tolist(), rows)
             del part  # before the next one comes
-            look_for_cores()
     return skipped
 
 

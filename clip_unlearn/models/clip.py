@@ -28,7 +28,7 @@ from ..core.ondemand.store import Rows, name_of, on_demand
 from ..core.ondemand.threads import free_threads
 from .hub import CONFIG, prepared
 from .sources import WEIGHTS, Source, find_source
-from .texts import AT_ONCE, encode_trimmed, in_batches, lengths, padding_of, trims, unique
+from .texts import AT_ONCE, PROBES, encode_trimmed, in_batches, lengths, padding_of, trims, unique
 from .towers import Head, add_projections, check_head, image_head, text_head
 
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -175,7 +175,7 @@ class Clip:
         texts, place = unique(prompts)
         rows, _, _ = on_demand(
             self._kept_texts(),
-            [name_of(TEXT_RECIPE, text) for text in texts],
+            [self._text_name(text) for text in texts],
             lambda missing: self._encode([texts[i] for i in missing]),
             at_once=PROMPTS_KEPT_AT_ONCE,
         )
@@ -187,8 +187,12 @@ class Clip:
         store = self._kept_texts()
         if store is None:
             return texts
-        kept, _ = store.get(name_of(TEXT_RECIPE, text) for text in texts)
-        return [text for text in texts if name_of(TEXT_RECIPE, text) not in kept]
+        kept, _ = store.get(self._text_name(text) for text in texts)
+        return [text for text in texts if self._text_name(text) not in kept]
+
+    def _text_name(self, text: str) -> str:
+        """The name of a prompt's features among those of this model."""
+        return name_of(TEXT_RECIPE, self._tokenizer_name, text)
 
     def _kept_texts(self) -> Rows | None:
         """Where text features are kept; None if computing them is faster than reading."""
@@ -217,6 +221,14 @@ class Clip:
                 return finish(features).float().cpu()
 
             return in_batches(tokens, needed, encode)
+
+    @cached_property
+    def _tokenizer_name(self) -> str:
+        """A hash of what the tokenizer makes of some prompts: the fingerprint is of weights only.
+
+        To tokenize every prompt would say more, but takes longer than to read its features.
+        """
+        return name_of(self.tokenizer(list(PROBES)).tolist())
 
     @cached_property
     def _trims(self) -> bool:

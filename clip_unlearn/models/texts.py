@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 AT_ONCE = 512  # prompts in a batch
-# Prompts of several lengths, to try whether padding can be cut off.
-_PROBES = ("", "dog", "a photo of a dog", "an oil painting of two small dogs in the tall grass")
+# Prompts of several lengths, to try what a tower and its tokenizer do with them.
+PROBES = ("", "dog", "a photo of a dog", "an oil painting of two small dogs in the tall grass")
 # How far a trimmed embedding may be off, relative to its length; rounding is coarser in 16 bits.
 _SAME = {torch.float32: 1e-5}
 _SAME_IN_16_BITS = 1e-2
@@ -65,7 +65,7 @@ def padding_of(tokenizer: Callable) -> int:
 @torch.no_grad()
 def trims(model: nn.Module, tokenizer: Callable, device: torch.device) -> bool:
     """Whether trimmed prompts have the embeddings of padded ones."""
-    tokens = tokenizer(list(_PROBES))
+    tokens = tokenizer(list(PROBES))
     needed = lengths(tokens, padding_of(tokenizer))
     if int(needed.max()) == tokens.shape[1]:
         return False  # this tokenizer does not pad

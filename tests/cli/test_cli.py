@@ -29,6 +29,8 @@ from clip_unlearn.cli import main
 from clip_unlearn.cli.options import Names, Points
 from clip_unlearn.core.cache import read_kept
 
+ABSENT = "cuda" if torch.backends.mps.is_available() else "mps"  # no machine has both
+
 
 def run(*arguments: str | Path):
     return CliRunner().invoke(main, [str(a) for a in arguments])
@@ -338,7 +340,10 @@ def test_forget_makes_no_more_pictures_than_it_needs_and_none_twice(
         (("--classes", "dog", "--strength", "2"), ["strength is 2.0"]),
         (("--classes", "dog", "--precision", "int8"), ["int8", "bf16"]),
         (("--classes", "dog", "--device", "tpu"), ["tpu", "auto, cuda, mps, cpu"]),
-        (("--classes", "dog", "--device", "mps"), ['no device "mps" on this machine', "cpu"]),
+        (
+            ("--classes", "dog", "--device", ABSENT),
+            [f'no device "{ABSENT}" on this machine', "cpu"],
+        ),
         (("--classes", "dog", "--prototypes", "3"), ["prototypes is 3", "at least 4"]),
         (("--classes", "dog", "--prototypes", "many"), ["'many'", '"auto" or "all"']),
         (
@@ -530,3 +535,21 @@ def test_folder_pairs_and_names_of_ids_and_prompts_reach_the_measurement(
         ("tench", "photo"): 1,
         ("tench", "sketch"): 1,
     }
+
+
+def test_every_command_that_loads_a_clip_takes_its_device_and_precision() -> None:
+    options = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in main.commands.items()
+    }
+    loading = [name for name, own in options.items() if "--model" in own]
+    assert len(loading) == 7
+    assert all({"--device", "--precision"} <= options[name] for name in loading)
+
+
+@pytest.mark.parametrize("command", ["report", "evaluate", "audit", "survey"])
+def test_the_device_reaches_the_model(command: str, tmp_path: Path) -> None:
+    request = [] if command in ("evaluate", "survey") else ["--classes", "dog"]
+    place = {"report": "--out", "audit": "--out"}.get(command, "--csv")
+    result = run(command, *request, "--device", ABSENT, place, tmp_path / "out")
+    refused(result, tmp_path / "out", f'no device "{ABSENT}" on this machine')

@@ -12,6 +12,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -449,6 +450,55 @@ def test_an_unreadable_image_is_tried_again_and_no_other(
     picture(5).save(folder / "photo" / "dog" / "broken.png")
     mended = encode(clip, open_images(folder), progress=False)
     assert sum(images_encoded) == 1 and len(mended) == len(first) + 1
+
+
+def test_a_killed_run_loses_less_than_a_shard(
+    clip: Clip,
+    images: ImageSet,
+    fresh_cache: Path,
+    images_encoded: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that is killed writes nothing at its end."""
+    monkeypatch.setattr(datasets, "SHARD", 6)
+    with monkeypatch.context() as killed:
+        killed.setattr(datasets._Known, "kept", lambda _: nullcontext())
+        encode(clip, images, progress=False, batch=2)
+    images_encoded.clear()
+    encode(clip, images, progress=False, batch=2)
+    assert sum(images_encoded) == len(images) - 2 * 6  # two shards
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_folder_that_is_named_twice_is_two_domains(
+    clip: Clip, folder: Path, fresh_cache: Path, images_encoded: list[int], cached: bool
+) -> None:
+    photos = folder / "photo"
+    images = open_images([f"photo={photos}", f"picture={photos}"])
+    for _ in range(2):
+        encoded = encode(clip, images, progress=False, cache=cached)
+        first, second = encoded.f.chunk(2)
+        assert len(encoded) == len(images) == 12 and torch.equal(first, second)
+    assert encoded.cached == cached and sum(images_encoded) == (12 if cached else 24)
+
+
+@pytest.mark.parametrize("shard", [2, 2048])
+def test_leaving_out_unreadable_images_copies_no_features(
+    clip: Clip,
+    folder: Path,
+    features: datasets.Features,
+    shard: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(datasets, "SHARD", shard)
+    images = open_images(folder)
+    broken = [1, 2, 7]
+    for place in broken:
+        images.paths[place].write_bytes(b"no picture")
+    encoded = encode(clip, images, skip_unreadable=True, progress=False, cache=False, batch=4)
+    readable = [place for place in range(len(images)) if place not in broken]
+    torch.testing.assert_close(encoded.f, features.f[readable], atol=1e-5, rtol=1e-5)
+    assert encoded.f.untyped_storage().nbytes() == len(images) * encoded.f[0].nbytes
 
 
 def test_another_model_does_not_meet_this_ones_features(

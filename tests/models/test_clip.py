@@ -18,7 +18,7 @@ from tiny import CONFIGS, Bomb, tiny_model
 
 from clip_unlearn import Clip, load_clip
 from clip_unlearn.core import ModelError
-from clip_unlearn.models.clip import CONFIG, _only_weights_are_unpickled
+from clip_unlearn.models.clip import CONFIG, _device, _only_weights_are_unpickled
 from clip_unlearn.models.sources import WEIGHTS
 from clip_unlearn.models.towers import Head, image_head, text_head
 
@@ -590,10 +590,39 @@ def test_an_unknown_precision_lists_the_known(clip_folder: Path) -> None:
         load_clip(clip_folder, precision="int8")
 
 
-def test_device_auto_is_what_there_is(clip_folder: Path) -> None:
-    assert load_clip(clip_folder, device="auto").device.type == (
-        "cuda" if torch.cuda.is_available() else "cpu"
-    )
+@pytest.fixture
+def devices(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """As if the machine had these devices and no others."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in request.param)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in request.param)
+    return request.param
+
+
+@pytest.mark.parametrize(
+    "devices", [["cuda", "mps", "cpu"], ["cuda", "cpu"], ["mps", "cpu"], ["cpu"]], indirect=True
+)
+def test_device_auto_is_the_best_that_is_there(devices: list[str]) -> None:
+    assert _device("auto") == devices[0]
+    assert [_device(kind) for kind in devices] == devices
+
+
+@pytest.mark.parametrize("devices", [["mps", "cpu"]], indirect=True)
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_a_device_that_is_not_there_is_named_with_those_that_are(
+    clip_folder: Path, devices: list[str], name: str
+) -> None:
+    with pytest.raises(ModelError, match=f'no device "{name}" on this machine: mps, cpu'):
+        load_clip(clip_folder, device=name)
+
+
+def test_an_unknown_device_lists_the_known(clip_folder: Path) -> None:
+    with pytest.raises(ModelError, match='unknown device "abacus": auto, cuda, mps, cpu'):
+        load_clip(clip_folder, device="abacus")
+
+
+@pytest.mark.parametrize("device", [None, "auto"])
+def test_a_clip_is_loaded_on_that_device(clip_folder: Path, device: str | None) -> None:
+    assert load_clip(clip_folder, device=device).device.type == _device("auto")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -610,8 +639,3 @@ def test_on_a_gpu_the_fingerprint_is_the_same_and_the_mathematics_stays_on_the_c
     torch.testing.assert_close(
         there.text_features(PROMPTS), here.text_features(PROMPTS), atol=1e-3, rtol=1e-3
     )
-
-
-def test_a_device_that_is_not_there_is_one_clear_line(clip_folder: Path) -> None:
-    with pytest.raises(ModelError, match="cannot load"):
-        load_clip(clip_folder, device="abacus")

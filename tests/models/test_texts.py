@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import open_clip
@@ -64,11 +65,16 @@ def test_trimmed_prompts_have_the_features_of_padded_ones(
 
 
 @pytest.mark.parametrize("text_cfg", [NOT_CAUSAL, WITH_A_TOKEN], ids=["all see all", "own token"])
-def test_a_tower_that_looks_at_its_padding_is_not_trimmed(text_cfg: dict) -> None:
+def test_a_tower_that_looks_at_its_padding_is_not_trimmed(
+    clips: Callable[[str], Clip], text_cfg: dict, tokens_seen: list[tuple[int, int]]
+) -> None:
     torch.manual_seed(0)
     model = open_clip.CustomTextCLIP(16, VIT, text_cfg).eval()
     tokenizer = open_clip.SimpleTokenizer(context_length=TEXT["context_length"])
     assert not texts.trims(model, tokenizer, torch.device("cpu"))
+    clip = replace(clips("custom-text"), model=model, tokenizer=tokenizer)
+    torch.testing.assert_close(clip.text_features(PROMPTS), padded(clip), atol=1e-5, rtol=1e-5)
+    assert not tokens_seen
 
 
 def test_a_tokenizer_that_does_not_pad_is_not_trimmed() -> None:
@@ -109,13 +115,25 @@ def test_prompts_of_a_large_tower_are_encoded_once_for_all_runs(
     assert not fresh_cache.exists(), "a tiny tower is faster than a file"
 
     monkeypatch.setattr(module, "_KEPT_FROM", 0)
-    monkeypatch.setitem(clip.__dict__, "_texts_are_worth_keeping", True)
+    monkeypatch.delitem(clip.__dict__, "_texts_are_worth_keeping")
     tokens_seen.clear()
     clip.text_features(PROMPTS)
     assert sum(n for n, _ in tokens_seen) == len(set(PROMPTS))
     again = clip.text_features([*PROMPTS, "something new"])
     assert sum(n for n, _ in tokens_seen) == len(set(PROMPTS)) + 1
     torch.testing.assert_close(again[:-1], computed, atol=1e-5, rtol=1e-5)
+
+
+def test_what_is_kept_belongs_to_a_tokenizer(
+    clip: Clip, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same weights with another tokenizer are not met by these features."""
+    monkeypatch.setitem(clip.__dict__, "_texts_are_worth_keeping", True)
+    clip.text_features(PROMPTS)
+    assert clip.new_texts(PROMPTS) == []
+    other = replace(clip, tokenizer=lambda prompts: clip.tokenizer([p[::-1] for p in prompts]))
+    monkeypatch.setitem(other.__dict__, "_texts_are_worth_keeping", True)
+    assert other.new_texts(PROMPTS) == list(dict.fromkeys(PROMPTS))
 
 
 def test_the_bar_of_a_job_moves_with_every_prompt(
