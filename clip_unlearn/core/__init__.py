@@ -75,6 +75,10 @@ class ClipLike(Protocol):
         """At most so many words that it knows; [] if nothing tells which."""
         ...
 
+    def twin(self) -> ClipLike:
+        """The same weights in modules of their own, for another thread."""
+        ...
+
     def fingerprint(self) -> str:
         """A hash of the architecture and every weight."""
         ...

@@ -21,7 +21,6 @@ from tqdm.auto import tqdm
 from ..core.cache import bundled
 from ..core.concepts import ConceptGrid
 from ..core.ondemand.store import Rows, name_of
-from ..core.ondemand.threads import free_threads
 from ..models.clip import Clip
 from .encoding import Batch, Opened, batches, default_workers
 from .layouts import DataError, list_files, named_folders, read_layout
@@ -286,9 +285,8 @@ def _encode(
     """
     skipped: list[str] = []
     shown = tqdm(total=len(places), desc="encoding", disable=not progress)
-    with shown as bar, features.kept(), free_threads() as look_for_cores:
+    with shown as bar, features.kept():
         for part in loader:
-            look_for_cores()
             if part.errors and not skip_unreadable:
                 raise DataError(
                     f"unreadable image {part.errors[0]} "

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import open_clip
@@ -25,10 +26,19 @@ from ..core import ModelError
 from ..core.cache import save_tensors
 from ..core.ondemand.progress import PROMPTS, advance
 from ..core.ondemand.store import Rows, name_of, on_demand
-from ..core.ondemand.threads import free_threads
+from ..core.ondemand.threads import in_pieces
 from .hub import CONFIG, prepared
 from .sources import WEIGHTS, Source, find_source
-from .texts import AT_ONCE, PROBES, encode_trimmed, in_batches, lengths, padding_of, trims, unique
+from .texts import (
+    PROBES,
+    encode_texts,
+    encode_trimmed,
+    in_batches,
+    lengths,
+    padding_of,
+    trims,
+    unique,
+)
 from .towers import Head, add_projections, check_head, image_head, text_head
 
 PRECISIONS = ("fp32", "fp16", "bf16")
@@ -40,6 +50,7 @@ _DEVICES = {
     "cpu": lambda: True,
 }
 DEVICES = (AUTO, *_DEVICES)
+FEW_IMAGES = 4  # the least that are worth a thread of their own
 TEXT_RECIPE = 1  # increase it when text features change: what is kept then no longer matches
 PROMPTS_KEPT_AT_ONCE = 4096
 _KEPT_FROM = 10_000_000  # weights of a text tower; below, a prompt takes less than a millisecond
@@ -163,8 +174,10 @@ class Clip:
         pixels = pixels.to(self.device, open_clip.get_input_dtype(self.precision))
         with image_head(self.model).bypassed() as finish:
             # CoCa would scale them to length 1 without being asked.
-            features = self.model.encode_image(pixels, normalize=False)
-            return finish(features)
+            run = partial(self.model.encode_image, normalize=False)
+            if torch.is_grad_enabled():
+                return finish(run(pixels))
+            return finish(in_pieces(run, pixels, FEW_IMAGES))
 
     @torch.no_grad()
     def text_features(self, prompts: Sequence[str]) -> Tensor:
@@ -206,17 +219,14 @@ class Clip:
         if not trimmed:
             needed = needed.new_full(needed.shape, tokens.shape[1])
 
-        few = len(texts) <= AT_ONCE
-        threads = contextlib.nullcontext(lambda: None) if few else free_threads()
-        with text_head(self.model).bypassed() as finish, threads as look_for_cores:
+        with text_head(self.model).bypassed() as finish:
 
             def encode(part: Tensor, length: int) -> Tensor:
-                look_for_cores()
                 part = part.to(self.device)
                 if trimmed:
                     features = encode_trimmed(self.model, part, length)
                 else:
-                    features = self.model.encode_text(part, normalize=False)
+                    features = encode_texts(self.model, part)
                 advance(PROMPTS, len(part))
                 return finish(features).float().cpu()
 
@@ -266,6 +276,15 @@ class Clip:
         learnt = length > usual + _STANDS_OUT * spread
         longest_first = length.argsort(descending=True)[: int(learnt.sum())]
         return [names[i] for i in longest_first[:most].tolist()]
+
+    def twin(self) -> Clip:
+        """The same weights in modules of their own, for another thread.
+
+        Features are taken with the head off, which one thread must not do to another's tower.
+        """
+        tensors = [*self.model.parameters(), *self.model.buffers()]
+        shared = {id(tensor): tensor for tensor in tensors}
+        return replace(self, model=copy.deepcopy(self.model, shared))
 
     def fingerprint(self) -> str:
         """A hash of the architecture and every weight, the same on every device.

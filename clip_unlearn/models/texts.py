@@ -8,12 +8,16 @@ it changes anything is tried once for each model.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ..core.ondemand.threads import in_pieces
+
 AT_ONCE = 512  # prompts in a batch
+FEW_TEXTS = 16  # the least that are worth a thread of their own
 # Prompts of several lengths, to try what a tower and its tokenizer do with them.
 PROBES = ("", "dog", "a photo of a dog", "an oil painting of two small dogs in the tall grass")
 # How far a trimmed embedding may be off, relative to its length; rounding is coarser in 16 bits.
@@ -30,7 +34,12 @@ class _TextTower(nn.Module):
         self.model = model
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.model.encode_text(tokens, normalize=False)
+        return encode_texts(self.model, tokens)
+
+
+def encode_texts(model: nn.Module, tokens: Tensor) -> Tensor:
+    """`model.encode_text` of tokens (n, context), several at a time."""
+    return in_pieces(partial(model.encode_text, normalize=False), tokens, FEW_TEXTS)
 
 
 def encode_trimmed(model: nn.Module, tokens: Tensor, length: int) -> Tensor:

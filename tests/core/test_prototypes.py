@@ -26,9 +26,9 @@ from clip_unlearn.core import InputError
 from clip_unlearn.core.cache import read_kept, save_tensors
 from clip_unlearn.core.concepts import fill
 from clip_unlearn.core.ondemand import kept as ondemand
-from clip_unlearn.core.ondemand.kept import OnDemand
+from clip_unlearn.core.ondemand.kept import OnDemand, climbed
 from clip_unlearn.core.prototypes import text_prototypes
-from clip_unlearn.core.synthesis import Synthesis, climb, pixel_prototypes
+from clip_unlearn.core.synthesis import Synthesis, pixel_prototypes
 from clip_unlearn.core.variants import data_free_images, latent_prototypes
 
 KINDS = ("blend", "pixel", "latent")
@@ -206,11 +206,11 @@ def pictures_made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows by the number of pictures in each batch that is optimised."""
     made = []
 
-    def counting(clip: Clip, W: Tensor, goals: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
+    def counting(clip: Clip, W: Tensor, goals: Tensor, *rest: object) -> Tensor:
         made.append(len(goals))
-        return climb(clip, W, goals, *rest)
+        return climbed(clip, W, goals, *rest)
 
-    monkeypatch.setattr(ondemand, "climb", counting)
+    monkeypatch.setattr(ondemand, "climbed", counting)
     return made
 
 
@@ -219,7 +219,7 @@ def test_a_second_call_makes_nothing(
     clip: Clip, grid: ConceptGrid, fresh_cache: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     first = make(clip, grid, kind=kind, cache=True)
-    for name in ("climb", "features_of_nothing"):
+    for name in ("climbed", "features_of_nothing"):
         monkeypatch.setattr(ondemand, name, forbid)
     again = make(clip, grid, kind=kind, cache=True)
     assert torch.equal(first.visual, again.visual) and torch.equal(first.reached, again.reached)
@@ -292,17 +292,17 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     monkeypatch.setattr(ondemand, "batch_size", lambda _: 4)
     whole = make(clip, grid)
     pictures_made.clear()
-    counting = ondemand.climb
+    counting = ondemand.climbed
 
-    def interrupted(*arguments: object) -> tuple[Tensor, Tensor]:
+    def interrupted(*arguments: object) -> Tensor:
         if len(pictures_made) == 3:
             raise KeyboardInterrupt
         return counting(*arguments)
 
-    monkeypatch.setattr(ondemand, "climb", interrupted)
+    monkeypatch.setattr(ondemand, "climbed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         make(clip, grid, cache=True)
-    monkeypatch.setattr(ondemand, "climb", counting)
+    monkeypatch.setattr(ondemand, "climbed", counting)
     resumed = make(clip, grid, cache=True)
     assert pictures_made == [4, 4, 4, 4, 2]
     assert torch.equal(resumed.visual, whole.visual)

@@ -6,7 +6,7 @@
     blend      pictures and features in closed form become prototypes
     cost       what is missing, and how long it will take
     progress   one bar for the whole of a long job
-    threads    as many as cores are free
+    threads    pieces of the work side by side, a thread each
 
 The method is in the folder above; what is here makes it quick, and lets it be interrupted.
 """

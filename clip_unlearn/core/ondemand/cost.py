@@ -10,9 +10,9 @@ from torch import Tensor
 
 from .. import ClipLike
 from ..concepts import ConceptGrid
-from ..synthesis import Synthesis, batch_size, climb
+from ..synthesis import Synthesis, batch_size
 from ..variants import seeing_prompts, word_prompts
-from .kept import OnDemand
+from .kept import OnDemand, climbed
 from .progress import PICTURE_STEPS, PROMPTS
 
 _PROBE = 64  # prompts whose time is taken
@@ -76,7 +76,7 @@ def _prompts_of(grid: ConceptGrid) -> list[str]:
 def _one_step(clip: ClipLike, n: int) -> None:
     """One step of n pictures, towards nothing in particular."""
     W = clip.heads["visual"].weight
-    climb(clip, W, W.new_ones(n, W.shape[1]), range(n), Synthesis(steps=1))
+    climbed(clip, W, W.new_ones(n, W.shape[1]), range(n), Synthesis(steps=1))
 
 
 def _seconds(work: Callable[[], object]) -> float:

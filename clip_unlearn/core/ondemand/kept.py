@@ -6,6 +6,8 @@ how it is optimised. No other cell of the grid plays a part.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -16,17 +18,18 @@ from .. import ClipLike
 from ..cache import bundled
 from ..concepts import ConceptGrid
 from ..nullspace import seen
-from ..synthesis import Synthesis, batch_size, climb
+from ..synthesis import Synthesis, Tick, batch_size, climb
 from ..variants import features_of_nothing, latent_prototypes, seen_by_texts
 from ..variants.latent import POOL
 from .progress import PICTURE_STEPS, advance, has_bar
 from .store import Rows, name_of, on_demand
-from .threads import free_threads
+from .threads import go_on, pieces, side_by_side
 
 RECIPE = 4  # increase it when synthesis changes: what is kept then no longer matches
 # The folders of what is kept, in the cache and in the package.
 PICTURES, NOTHING = "prototypes/pictures", "prototypes/nothing"
 _FULL = torch.eye(1)  # the span of prompts of a CLIP that tells which words it knows: no matter
+FEW_PICTURES = 2  # the least that are worth a thread of their own
 Cell = tuple[int, int, int]  # class, domain, number of the picture
 
 
@@ -58,16 +61,15 @@ class OnDemand:
             if through is None:  # not sooner: it takes two thousand prompts
                 through = _what_texts_see(self.clip, span)
             own_seeds = [seeds[i] for i in places]
-            return climb(self.clip, through, goals[places], own_seeds, self.how, tick)[0]
+            return climbed(self.clip, through, goals[places], own_seeds, self.how, tick)
 
         def tick(picture_steps: int) -> None:
             bar.update(picture_steps)
             advance(PICTURE_STEPS, picture_steps)
-            look_for_cores()
 
         hidden = not self.progress or has_bar()
         shown = tqdm(desc="synthesis", disable=hidden, delay=0.1)
-        with shown as bar, free_threads() as look_for_cores:
+        with shown as bar:
             rows, seconds, cached = on_demand(
                 self._store(PICTURES),
                 names,
@@ -113,6 +115,31 @@ class OnDemand:
 
     def _store(self, kind: str) -> Rows | None:
         return Rows(kind, self.clip.fingerprint()) if self.cache else None
+
+
+def climbed(
+    clip: ClipLike,
+    W: Tensor,
+    goals: Tensor,
+    seeds: Sequence[int],
+    how: Synthesis,
+    tick: Tick | None = None,
+) -> Tensor:
+    """Features (n, D) of `climb`, in pieces side by side; `tick` is called by one at a time."""
+    one_at_a_time = threading.Lock()
+
+    def piece(places: Tensor) -> Tensor:
+        own_seeds = [seeds[i] for i in places.tolist()]
+        return climb(clip.twin(), W, goals[places], own_seeds, how, counted)[0]
+
+    def counted(picture_steps: int) -> None:
+        go_on()
+        if tick:
+            with one_at_a_time:
+                tick(picture_steps)
+
+    n = pieces(len(goals), FEW_PICTURES, clip.device)
+    return torch.cat(side_by_side(piece, torch.arange(len(goals)).chunk(n)))
 
 
 def _each(counts: Tensor) -> list[Cell]:

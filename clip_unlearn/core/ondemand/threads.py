@@ -1,100 +1,83 @@
-"""As many threads as cores are free: beside other work, threads that wait for each other spin.
+"""Work in pieces side by side: threads that wait for one another lose time beside other work.
 
-torch takes a thread for each core. Alone on the machine that is right; beside other work each step
-waits for the thread that has to share its core, and all the others spin meanwhile.
+torch splits each product over all cores, and each product waits for its slowest part. Alone on the
+machine that is right; beside other work it waits for the thread that has to share its core, and the
+others spin meanwhile. Pieces of the whole work, a thread each, wait for one another only at the
+end: they are as fast alone, and beside other work they take their share of the cores.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import NamedTuple
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from typing import TypeVar
 
-import psutil
 import torch
+from torch import Tensor
 
-# A user who sets one of these, or calls torch.set_num_threads, has decided.
-VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
-FIRST_LOOK = 0.1  # seconds that the machine is watched before the work begins
-BETWEEN_LOOKS = 2.0  # and at least between two looks later on
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
-
-class _Times(NamedTuple):
-    """Seconds: on the clock, of all work on our cores, and of our own."""
-
-    clock: float
-    all_work: float
-    own_work: float
+_stopped: ContextVar[threading.Event | None] = ContextVar("stopped", default=None)
 
 
-def cores() -> list[int]:
-    """The cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+class StoppedError(Exception):
+    """Another piece has failed, or was interrupted."""
 
 
-def quota() -> float:
-    """How many cores a container may use in all; infinity without a limit."""
-    try:
-        limit, period = QUOTA.read_text().split()
-        return math.inf if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        return math.inf
+def pieces(n: int, least: int, device: torch.device) -> int:
+    """How many pieces to make of n things: one a thread of torch, of at least so many things each.
 
-
-def _times() -> _Times:
-    each = psutil.cpu_times(percpu=True)
-    busy = 0.0
-    for core in cores():
-        if core < len(each):
-            t = each[core]
-            busy += sum(t) - t.idle - getattr(t, "iowait", 0) - getattr(t, "guest", 0)
-    own = psutil.Process().cpu_times()
-    return _Times(time.monotonic(), busy, own.user + own.system)
-
-
-def free_cores(before: _Times, now: _Times) -> float:
-    """How many cores were not kept busy by others between two looks."""
-    others = (now.all_work - before.all_work) - (now.own_work - before.own_work)
-    share = max(others, 0.0) / max(now.clock - before.clock, 1e-3)
-    return min(len(cores()) - share, quota())
-
-
-def users_choice() -> bool:
-    """Whether somebody has decided how many threads torch uses."""
-    usual = {len(cores()), psutil.cpu_count(logical=False), os.cpu_count()}
-    return any(os.environ.get(name) for name in VARIABLES) or torch.get_num_threads() not in usual
-
-
-@contextmanager
-def free_threads() -> Iterator[Callable[[], None]]:
-    """Inside, torch uses as many threads as cores are free, and before again after it.
-
-    Yields a function that looks again, for a long job to call now and then.
+    torch has as many threads as the user says, or one a core. A GPU takes all at once.
     """
-    before = torch.get_num_threads()
-    if before == 1 or users_choice():
-        yield lambda: None
-        return
-    last = _times()
-    time.sleep(FIRST_LOOK)
+    if device.type != "cpu":
+        return 1
+    return max(1, min(torch.get_num_threads(), n // least))
 
-    def look(between: float = BETWEEN_LOOKS) -> None:
-        nonlocal last
-        if time.monotonic() - last.clock < between:
-            return
-        now = _times()
-        torch.set_num_threads(max(1, min(before, round(free_cores(last, now)))))
-        last = now
+
+def in_pieces(work: Callable[[Tensor], Tensor], rows: Tensor, least: int) -> Tensor:
+    """work(rows), of pieces side by side: for work that does to each row the same."""
+    parts = rows.chunk(pieces(len(rows), least, rows.device))
+    return torch.cat(side_by_side(work, parts))
+
+
+def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+    """work(part) of each part: the first in this thread, and each other one in its own.
+
+    They share torch's threads, which has its number again afterwards. If one fails, or this thread
+    is interrupted, the others end when they next call `go_on`.
+    """
+    if len(parts) == 1:
+        return [work(parts[0])]
+    before = torch.get_num_threads()
+    each = max(1, before // len(parts))
+    gradients = torch.is_grad_enabled()
+    stopped = threading.Event()
+
+    def in_its_own_thread(part: Part) -> Result:
+        # Both are settings of a thread.
+        torch.set_num_threads(each)
+        torch.set_grad_enabled(gradients)
+        _stopped.set(stopped)
+        return work(part)
 
     try:
-        look(0.0)
-        yield look
+        torch.set_num_threads(each)
+        with ThreadPoolExecutor(len(parts) - 1) as pool:
+            try:
+                others = [pool.submit(copy_context().run, in_its_own_thread, p) for p in parts[1:]]
+                return [work(parts[0]), *(other.result() for other in others)]
+            except BaseException:
+                stopped.set()
+                raise
     finally:
         torch.set_num_threads(before)
+
+
+def go_on() -> None:
+    """Raises StoppedError in a piece whose work is no longer wanted."""
+    stopped = _stopped.get()
+    if stopped and stopped.is_set():
+        raise StoppedError
