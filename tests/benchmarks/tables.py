@@ -378,6 +378,39 @@ def real_size() -> str:
     return markdown_table(header, rows, texts=2)
 
 
+def crowded() -> str:
+    """Times beside others, in those of one thread alone."""
+    frame = read("crowded")
+    rows = []
+    for _, row in frame[frame["threads"] != "one"].iterrows():
+        numbers = [f"{row[name]:.2f}" for name in ("ratio", "fair", "times fair")]
+        rows.append([row["work"], row["threads"], row["case"], *numbers])
+    header = ["work", "threads", "case", "of one thread alone", "a fair share", "times fair"]
+    return markdown_table(header, rows, texts=3)
+
+
+def many_images() -> str:
+    """Encoding a large folder, beside a bare loop."""
+    rows = []
+    for _, row in read("many_images").iterrows():
+        seconds = "" if pd.isna(row["seconds"]) else f"{row['seconds']:.1f}"
+        bare = "" if pd.isna(row["bare_seconds"]) else f"{row['bare_seconds']:.1f}"
+        memory = "" if pd.isna(row["peak_MB"]) else f"{row['peak_MB'] / 1000:.1f} GB"
+        encoded = "" if pd.isna(row["encoded"]) else f"{row['encoded']:,.0f}"
+        rows.append([row["run"], seconds, bare, memory, encoded])
+    header = ["run", "seconds", "of the bare loop", "most memory", "images encoded"]
+    return markdown_table(header, rows, texts=1)
+
+
+def imports() -> str:
+    """What a notebook's kernel holds after each import."""
+    rows = [
+        [row["after"], f"{row['MB']:,} MB", f"{row['seconds']:.1f} s"]
+        for _, row in read("imports").iterrows()
+    ]
+    return markdown_table(["after", "memory", "seconds"], rows, texts=1)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "results in short": in_short,
     "survey bundled": lambda: survey_table("survey_bundled"),
@@ -404,6 +437,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "scaling": scaling,
     "on demand": on_demand,
     "real size": real_size,
+    "crowded": crowded,
+    "many images": many_images,
+    "imports": imports,
 }
 
 
