@@ -397,8 +397,8 @@ def many_images() -> str:
         bare = "" if pd.isna(row["bare_seconds"]) else f"{row['bare_seconds']:.1f}"
         memory = "" if pd.isna(row["peak_MB"]) else f"{row['peak_MB'] / 1000:.1f} GB"
         encoded = "" if pd.isna(row["encoded"]) else f"{row['encoded']:,.0f}"
-        rows.append([row["run"], seconds, bare, memory, encoded])
-    header = ["run", "seconds", "of the bare loop", "most memory", "images encoded"]
+        rows.append([row["run"], f"{row['images']:,}", seconds, bare, memory, encoded])
+    header = ["run", "images", "seconds", "of the bare loop", "most memory", "images encoded"]
     return markdown_table(header, rows, texts=1)
 
 
