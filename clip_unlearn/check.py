@@ -190,6 +190,8 @@ def _bundled_clip() -> Finding:
 
 
 def _prototypes() -> Finding:
+    import torch
+
     from clip_unlearn.core.ondemand.kept import OnDemand
     from clip_unlearn.images.inputs import open_inputs
     from clip_unlearn.measure.setting import SurveyConfig
@@ -198,9 +200,11 @@ def _prototypes() -> Finding:
     clip = load_clip(device="cpu")
     _, grid = open_inputs("bundled")
     usual = SurveyConfig()
-    if OnDemand(clip, grid, usual.seed).ship(usual.per_cell):
+    every = torch.full(grid.shape, usual.per_cell)
+    missing = OnDemand(clip, grid, usual.seed).missing(every)
+    if not missing:
         return True, f"{usual.per_cell} pictures of each cell"
-    return False, "the pictures of some cells are missing"
+    return False, f"{missing} of {every.sum()} pictures are missing"
 
 
 # ---- Jupyter and the machine

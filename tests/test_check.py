@@ -28,10 +28,12 @@ import torch
 import torchvision
 from tiny import ROOT
 
-from clip_unlearn import check, load_clip
+from clip_unlearn import BUNDLED_SYNONYMS, bundled_images, check, grid_of, load_clip
 from clip_unlearn.check import CHECKS, Check, checks, main, report
 from clip_unlearn.core import cache as paths
 from clip_unlearn.core.ondemand import kept
+from clip_unlearn.core.ondemand.store import Rows
+from clip_unlearn.core.synthesis import Synthesis
 from clip_unlearn.models import clip as models
 from clip_unlearn.models import hub as hub_module
 
@@ -293,7 +295,7 @@ BROKEN = [
     (unknown_file, FILES, ["four_domains/y.bin (1)"], ["git restore data, and remove"]),
     (clip_without_sense, CLIP, ["of 13 pictures"], ["git restore data"]),
     (no_bundled_files, CLIP, ["bundled_clip"], ["git restore data"]),
-    (other_recipe, PROTOTYPES, ["some cells are missing"], ["git restore data", "minutes"]),
+    (other_recipe, PROTOTYPES, ["512 of 512 pictures"], ["git restore data", "minutes"]),
     (
         old_ipywidgets,
         WIDGETS,
@@ -374,6 +376,20 @@ def test_an_installed_wheel_has_no_checksums_and_that_is_no_failure(
     monkeypatch.setattr(paths, "PACKAGE", tmp_path / "clip_unlearn")
     found = look(FILES)
     assert found.ok is None and found.optional and "checkout only" in found.detail
+
+
+def test_prototypes_in_the_cache_will_do(
+    monkeypatch: pytest.MonkeyPatch, fresh_cache: Path
+) -> None:
+    monkeypatch.setattr(kept, "RECIPE", "another")
+    clip, grid = load_clip(device="cpu"), grid_of(bundled_images(), BUNDLED_SYNONYMS)
+    cells = [(c, k, i) for c in range(16) for k in range(4) for i in range(8)]
+    names, _ = kept.picture_names(clip, grid, cells, torch.eye(1), 0, Synthesis())
+    store = Rows(kept.PICTURES, clip.fingerprint())
+    store.add(names[1:], torch.ones(len(names) - 1, 1))
+    assert not look(PROTOTYPES).ok and "1 of 512" in look(PROTOTYPES).detail
+    store.add(names[:1], torch.ones(1, 1))
+    assert look(PROTOTYPES).ok
 
 
 @pytest.mark.parametrize("python", ["python", "python3", sys.executable])

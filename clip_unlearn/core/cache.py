@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -62,16 +62,3 @@ def keep(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str])
             f"not kept for the next run: {error} (CLIP_UNLEARN_CACHE names another folder)",
             stacklevel=2,
         )
-
-
-def read_kept(path: Path) -> tuple[dict[str, Tensor], dict[str, str]] | None:
-    """Tensors and metadata of a cache entry; None where there is none, or it must be made again."""
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        warnings.warn(f"{path} cannot be read and is made again: {error}", stacklevel=2)
-        return None

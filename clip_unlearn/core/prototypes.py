@@ -16,7 +16,7 @@ from . import ClipLike, InputError
 from .concepts import ConceptGrid
 from .nullspace import TowerPrototypes, orthonormal_basis, seen
 from .ondemand.blend import blended
-from .ondemand.kept import OnDemand
+from .ondemand.kept import OnDemand, prompts_of
 from .synthesis import Synthesis
 from .variants import known_words
 from .variants.words import SPAN_RTOL
@@ -95,17 +95,15 @@ def text_prototypes(clip: ClipLike, grid: ConceptGrid) -> tuple[Tensor, Tensor, 
     W_text is the mean of the normalised embeddings: open_clip's own way to build a classifier.
     The span is an orthonormal basis (d, r) of the embeddings of all these prompts.
     """
-    of_cells = [grid.cell_prompts(c, d) for c in grid.classes for d in grid.domains]
-    of_classes = [grid.class_prompts(c) for c in grid.classes]
-    groups = [*of_cells, *of_classes]
+    groups = prompts_of(grid)
     W = clip.heads["text"].weight
 
     g = clip.text_features([prompt for group in groups for prompt in group])  # (n, D_text)
     unit = g / (g @ W).norm(dim=-1, keepdim=True)
     means = torch.stack([part.mean(0) for part in unit.split([len(group) for group in groups])])
     span = orthonormal_basis(unit @ W, SPAN_RTOL)
-    cells, classes = means.split([len(of_cells), len(of_classes)])
-    return cells.unflatten(0, grid.shape), classes, span
+    classes = means[-len(grid.classes) :]
+    return means[: -len(classes)].unflatten(0, grid.shape), classes, span
 
 
 def synthesize_prototypes(
@@ -137,7 +135,6 @@ def synthesize_prototypes(
     W_text = clip.heads["text"].weight
     text = normalize(text_features @ W_text, dim=-1)  # (C, K, d)
     has_bias = clip.heads["visual"].has_bias
-
     made = OnDemand(clip, grid, seed, how, progress, cache)
 
     pictures = latent = None

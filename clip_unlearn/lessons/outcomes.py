@@ -336,7 +336,7 @@ def oracle(setting: Setting, seed: int = 0) -> tuple[Setting, Setting]:
     f = seen.images.f[cell.argsort(stable=True)]
     visual = f.unflatten(0, (C, K, -1))  # (C, K, m, D)
     reached = normalize(visual @ p.seen_projection, dim=-1).mean(2)
-    real = replace(p, visual=visual, reached=reached)
+    real = replace(p, visual=visual, reached=reached, sample=0)
     free = replace(setting, task=held)
     return free, replace(free, prototypes=real)
 

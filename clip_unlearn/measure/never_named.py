@@ -45,7 +45,7 @@ def leave_out(setting: Setting, split: Split) -> Setting:
     """The setting of somebody who knows the named classes alone; the others are its unrelated task.
 
     What prompts span, and which words are others, is computed anew. Pictures are those of the whole
-    grid, made one by one from the text of their own cell.
+    grid, made one by one from the text of their own cell, and all of them are used.
     """
     named, others = split
     p = setting.prototypes
@@ -61,6 +61,9 @@ def leave_out(setting: Setting, split: Split) -> Setting:
         class_features=class_features,
         span=span,
         words=known_words(setting.clip, grid),
+        pictures=None,
+        latent=None,
+        sample=0,
     )
     return replace(
         setting,

@@ -200,7 +200,7 @@ class Clip:
         store = self._kept_texts()
         if store is None:
             return texts
-        kept, _ = store.get(self._text_name(text) for text in texts)
+        kept = store.names()
         return [text for text in texts if self._text_name(text) not in kept]
 
     def _text_name(self, text: str) -> str:

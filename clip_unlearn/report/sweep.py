@@ -26,8 +26,9 @@ from .. import __version__
 from ..core import InputError, first_line
 from ..core.concepts import ConceptGrid, ForgetRequest
 from ..images.datasets import features_key
+from ..images.prompts import check_prompts
 from ..measure.evaluate import points
-from ..measure.setting import DEFAULT, SurveyConfig, prepare
+from ..measure.setting import DEFAULT, SurveyConfig, encoded_task, prototypes_for
 from ..models.clip import Clip
 from ..models.files import writable_home
 from .analysis import ReportConfig
@@ -162,16 +163,19 @@ def run_sweep(shared: Mapping, axes: Axes, out: Path, again: bool = False) -> li
 
 def _prepared(config: SurveyConfig, todo: Sequence[Combination]) -> Clip:
     """Encode the images and make the pictures that the reports need, but for those that fail."""
+    images, grid = config.inputs()
+    clip = config.load()
+    check_prompts(clip.tokenizer, grid)
+    encoded_task(config, clip, images, grid, progress=True)
+
     requests: dict[str, list[ForgetRequest]] = {}
-    _, grid = config.inputs()
     for combination in todo:
         with contextlib.suppress(InputError):
             report = ReportConfig(**combination.parameters)
             requests.setdefault(report.method, []).append(report.request.on(grid))
-    setting = None
     for method, of_method in requests.items():
-        setting = prepare(replace(config, method=method), progress=True, requests=of_method)
-    return setting.clip if setting else config.load()
+        prototypes_for(replace(config, method=method), clip, grid, of_method)
+    return clip
 
 
 def _inputs(clip: Clip, config: SurveyConfig) -> str:

@@ -30,12 +30,12 @@ def bare(clip: Clip, goals: torch.Tensor, n: int, steps: int) -> None:
     size = clip.image_size
     W = clip.heads["visual"].weight
     for _ in range(steps):
-        for part in torch.rand(n, 3, size, size).split(batch_size(size)):
+        for part in torch.rand(n, 3, size, size).split(batch_size(clip)):
             part.requires_grad_(True)
             h = normalize(clip.image_features(part) @ W, dim=-1)
             (h @ goals[0]).sum().backward()
     with torch.no_grad():  # the features of the finished pictures
-        for part in torch.rand(n, 3, size, size).split(batch_size(size)):
+        for part in torch.rand(n, 3, size, size).split(batch_size(clip)):
             clip.image_features(part)
 
 

@@ -53,7 +53,7 @@ from clip_unlearn import (
 from clip_unlearn.core import calibrated as cal
 from clip_unlearn.core import prototypes
 from clip_unlearn.core.nullspace import orthonormal_basis
-from clip_unlearn.core.variants import ridge_solution
+from clip_unlearn.core.variants import ridge_solution, words
 from clip_unlearn.images.datasets import Features
 from clip_unlearn.measure.evaluate import (
     Task,
@@ -227,7 +227,8 @@ def measure(name: str, model: str, images: str, everything: bool) -> None:
     candidates = [dict(zip(GRID, values, strict=True)) for values in product(*GRID.values())]
     path = CANDIDATES
     if everything:
-        prototypes.SPAN_RTOL = 0.0  # so many prompts span every direction
+        # So many prompts span every direction: in fits, and in what pictures are made through.
+        prototypes.SPAN_RTOL = words.SPAN_RTOL = 0.0
         candidates = [DEFAULT]
         path = EVERYTHING
     config = SurveyConfig(model=model, images=images, per_cell=PER_CELL)

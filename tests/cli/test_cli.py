@@ -14,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.torch import load_file
 from tiny import picture, write_images
 from torch.nn.functional import normalize
 
@@ -27,7 +28,6 @@ from clip_unlearn import (
 )
 from clip_unlearn.cli import main
 from clip_unlearn.cli.options import Names, Points
-from clip_unlearn.core.cache import read_kept
 
 ABSENT = "cuda" if torch.backends.mps.is_available() else "mps"  # no machine has both
 
@@ -315,9 +315,9 @@ def test_forget_makes_no_more_pictures_than_it_needs_and_none_twice(
         result = run(*names, *request, "--edit", out.parent / f"{where}.safetensors")
         assert result.exit_code == 0, result.output
         kept = (fresh_cache / "prototypes" / "pictures").rglob("*.safetensors")
-        assert [len(read_kept(file)[0]["rows"]) for file in kept] == [4]
-    first, second = (read_kept(out.parent / f"{name}.safetensors") for name in ("first", "second"))
-    assert all(torch.equal(first[0][name], second[0][name]) for name in first[0])
+        assert [len(load_file(file)["rows"]) for file in kept] == [4]
+    first, second = (load_file(out.parent / f"{name}.safetensors") for name in ("first", "second"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.parametrize(

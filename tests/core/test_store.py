@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
 import pytest
 import torch
 
+from clip_unlearn.core.ondemand import store
 from clip_unlearn.core.ondemand.store import Rows, name_of, on_demand
 
 STORE = Rows("things", "a model")
@@ -75,8 +77,20 @@ def test_a_damaged_file_is_a_warning_and_its_rows_are_missing(
     STORE.add(["a"], torch.ones(1, 2))
     (file,) = fresh_cache.rglob("*.safetensors")
     file.write_bytes(content)
+    assert STORE.names() == set()
     with pytest.warns(UserWarning, match="cannot be read"):
         assert STORE.get(["a"]) == ({}, 0.0)
+
+
+def test_names_are_known_without_reading_a_row(
+    fresh_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    STORE.add(["a", "b"], torch.ones(2, 2))
+    monkeypatch.setattr(store, "bundled", lambda kind: tmp_path / "package" / kind)
+    shutil.copytree(fresh_cache / "things", tmp_path / "package" / "things")
+    STORE.add(["c"], torch.ones(1, 2))
+    monkeypatch.setattr(store, "_read", None)
+    assert STORE.names() == {"a", "b", "c"} and STORE.shipped() == {"a", "b"}
 
 
 def test_names_differ_in_whatever_differs() -> None:

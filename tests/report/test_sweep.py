@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 from tiny import write_images
 
+from clip_unlearn import Clip, ConceptGrid
 from clip_unlearn.cli import main
 from clip_unlearn.core import InputError
+from clip_unlearn.measure.setting import SurveyConfig
 from clip_unlearn.report import sweep
 from clip_unlearn.report.report import absolute
 
@@ -47,7 +48,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> list[sweep.ReportConfig]:
         return METRICS
 
     monkeypatch.setattr(sweep, "write_report", pretend)
-    monkeypatch.setattr(sweep, "prepare", lambda config, **_: SimpleNamespace(clip=config.load()))
+    monkeypatch.setattr(sweep, "prototypes_for", lambda *_: None)
     return made
 
 
@@ -99,6 +100,21 @@ def test_every_combination_is_made_once(run, reports) -> None:
 def test_axes_of_every_name(run, reports, options: tuple[str, ...], count: int) -> None:
     result, table, _ = run(*options)
     assert result.exit_code == 0 and len(table) == len(reports) == count, result.output
+
+
+def test_pictures_of_every_method_are_made_for_one_clip(
+    run, reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def pictures(config: SurveyConfig, clip: Clip, grid: ConceptGrid, requests: list) -> None:
+        asked.append((config.method, id(clip), [str(request) for request in requests]))
+
+    monkeypatch.setattr(sweep, "prototypes_for", pictures)
+    run("--classes", "dog,cat", "--domains", "sketch", "--methods", "oblique,null-space")
+    assert [method for method, _, _ in asked] == ["oblique", "null-space"]
+    assert len({clip for _, clip, _ in asked}) == 1
+    assert all(requests == ["dog in sketch", "cat in sketch"] for _, _, requests in asked)
 
 
 @pytest.mark.parametrize("name", [sweep.FINISHED, "metrics.json"])

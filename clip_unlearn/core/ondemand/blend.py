@@ -32,11 +32,10 @@ def blended(
         seen_in = known.any(2)  # (C, K)
         embeddings = normalize(pictures @ W, dim=-1)
         reached = estimated(_mean_of(embeddings, known), seen_in, text)
-        like = (
-            directions[-1].mean(2) if latent is not None else reached.new_zeros(*text.shape[:2], D)
-        )
-        usual = normalize(estimated(_mean_of(directions[0], known), seen_in, like), dim=-1)
-        directions[0] = _repeated(directions[0], known, usual)
+        direction = _mean_of(directions[0], known)
+        like = torch.zeros_like(direction) if latent is None else directions[1].mean(2)
+        expected = normalize(estimated(direction, seen_in, like), dim=-1)
+        directions[0] = _repeated(directions[0], known, expected)
 
     mean_direction = torch.stack(directions).mean(0)
     visual = usual_length * normalize(mean_direction, dim=-1)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .. import ClipLike
-from ..concepts import ConceptGrid
 from ..synthesis import Synthesis, batch_size
 from ..variants import seeing_prompts, word_prompts
-from .kept import OnDemand, climbed
+from .kept import OnDemand, climbed, prompts_of
 from .progress import PICTURE_STEPS, PROMPTS
 
 _PROBE = 64  # prompts whose time is taken
@@ -48,7 +47,8 @@ def cost_of(made: OnDemand, counts: Tensor) -> Cost:
     """The prompts of a grid and `counts` (C, K) pictures of each cell, as far as none is kept."""
     clip, grid = made.clip, made.grid
     pictures = made.missing(counts)
-    prompts = [*_prompts_of(grid), *word_prompts(clip, grid)]
+    prompts = [prompt for group in prompts_of(grid) for prompt in group]
+    prompts += word_prompts(clip, grid)
     if pictures:
         prompts += seeing_prompts(clip)
     texts = clip.new_texts(prompts)
@@ -64,13 +64,6 @@ def cost_of(made: OnDemand, counts: Tensor) -> Cost:
         # Forward, back, which takes as long as two, and a last look at the pictures.
         seconds_each[PICTURE_STEPS] = 0.75 * _seconds(lambda: _one_step(clip, n)) / n
     return Cost(amounts, seconds_each)
-
-
-def _prompts_of(grid: ConceptGrid) -> list[str]:
-    """All prompts that say what the grid's cells and classes are."""
-    cells = [grid.cell_prompts(c, d) for c in grid.classes for d in grid.domains]
-    classes = [grid.class_prompts(c) for c in grid.classes]
-    return [prompt for group in (*cells, *classes) for prompt in group]
 
 
 def _one_step(clip: ClipLike, n: int) -> None:

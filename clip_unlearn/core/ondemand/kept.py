@@ -15,7 +15,6 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import ClipLike
-from ..cache import bundled
 from ..concepts import ConceptGrid
 from ..nullspace import seen
 from ..synthesis import Synthesis, Tick, batch_size, climb
@@ -100,18 +99,18 @@ class OnDemand:
 
     def missing(self, counts: Tensor) -> int:
         """How many of `counts` (C, K) pictures of each cell are not kept yet."""
-        names, _ = picture_names(self.clip, self.grid, _each(counts), _FULL, self.seed, self.how)
-        store = self._store(PICTURES)
-        return len(names) - (len(store.get(names)[0]) if store else 0)
+        kept = self._store(PICTURES)
+        return len(self._names(counts) - (kept.names() if kept else set()))
 
     def ship(self, per_cell: int) -> bool:
         """Whether so many pictures of every cell come with the package."""
-        shipped = bundled(PICTURES) / self.clip.fingerprint()
-        if not shipped.is_dir():
-            return False
-        wanted = _each(torch.full(self.grid.shape, per_cell))
-        names, _ = picture_names(self.clip, self.grid, wanted, _FULL, self.seed, self.how)
-        return set(names) <= Rows(PICTURES, self.clip.fingerprint()).shipped()
+        shipped = Rows(PICTURES, self.clip.fingerprint()).shipped()
+        return bool(shipped) and self._names(torch.full(self.grid.shape, per_cell)) <= shipped
+
+    def _names(self, counts: Tensor) -> set[str]:
+        """The names of `counts` (C, K) pictures of each cell, if the CLIP tells what it knows."""
+        names, _ = picture_names(self.clip, self.grid, _each(counts), _FULL, self.seed, self.how)
+        return set(names)
 
     def _store(self, kind: str) -> Rows | None:
         return Rows(kind, self.clip.fingerprint()) if self.cache else None
@@ -147,15 +146,19 @@ def _each(counts: Tensor) -> list[Cell]:
     return [(c, k, i) for c, k in counts.nonzero().tolist() for i in range(counts[c, k])]
 
 
+def prompts_of(grid: ConceptGrid) -> list[list[str]]:
+    """The prompts that build prototypes: those of every cell, then those of every class."""
+    cells = [grid.cell_prompts(c, d) for c in grid.classes for d in grid.domains]
+    return cells + [grid.class_prompts(c) for c in grid.classes]
+
+
 def picture_names(
     clip: ClipLike, grid: ConceptGrid, wanted: list[Cell], span: Tensor, seed: int, how: Synthesis
 ) -> tuple[list[str], list[int]]:
     """The names of pictures, from all that decides them, and the seed of each."""
     settings = [RECIPE, clip.normalization, asdict(how)]
     if not clip.vocabulary(1) and span.shape[1] < len(span):
-        # What texts see is then what prompts of this grid see.
-        settings.append([grid.cell_prompts(c, d) for c in grid.classes for d in grid.domains])
-        settings.append([grid.class_prompts(c) for c in grid.classes])
+        settings.append(prompts_of(grid))  # what texts see is then what these see
     common = name_of(*settings)
 
     names, seeds = [], []

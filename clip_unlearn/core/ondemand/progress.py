@@ -30,7 +30,7 @@ _job: ContextVar[_Job | None] = ContextVar("job", default=None)
 def one_bar(amounts: Mapping[str, int], seconds_each: Mapping[str, float]) -> Iterator[tqdm]:
     """Inside, all work moves this one bar: so many of each kind, at so many seconds each."""
     total = sum(amount * seconds_each[kind] for kind, amount in amounts.items())
-    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} of about {elapsed}+{remaining}"
+    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} gone, about {remaining} left"
     with tqdm(total=total, desc="prototypes", bar_format=form) as bar:
         before = _job.set(_Job(bar, seconds_each))
         try:

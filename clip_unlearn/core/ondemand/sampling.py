@@ -47,7 +47,7 @@ def pictures_needed(
     `sample` is how many there are in all if a sample will do.
     """
     if needs == SAMPLE:
-        return sampled(grid, request, sample, min(per_cell, OF_ITS_OWN), seed)
+        return sampled(grid, request, sample, seed)
     if needs == OWN:
         return per_cell * request.mask(grid)
     return torch.full(grid.shape, per_cell)
@@ -57,27 +57,26 @@ def sampled(
     grid: ConceptGrid,
     request: ForgetRequest,
     pictures: int,
-    per_cell: int = OF_ITS_OWN,
     seed: int = 0,
 ) -> Tensor:
     """(C, K) int: of how many pictures each cell gets, at most `pictures` of them in all.
 
-    Up to half of them are of the cells to forget, at most `per_cell` of each. The others are of one
+    Up to half of them are of the cells to forget, at most OF_ITS_OWN of each. The others are of one
     each of cells that stay, of as many as possible classes and of all domains in turn. Which ones
     is decided by a hash of their names: one class more in the grid changes few of them.
     """
-    mask = request.mask(grid)
+    mask = request.mask(grid).tolist()
     counts = torch.zeros(grid.shape, dtype=torch.long)
     order = _in_order(grid.classes, grid.domains, seed)
 
     # Of what goes, in turn until each has enough.
-    goes = [cell for cell in order if mask[cell]]
-    own = min(max(pictures // 2, 1), per_cell * len(goes))
+    goes = [cell for cell in order if mask[cell[0]][cell[1]]]
+    own = min(max(pictures // 2, 1), OF_ITS_OWN * len(goes))
     for i in range(own):
         counts[goes[i % len(goes)]] += 1
 
     # Of what stays; of the rest of what goes if that is not enough.
-    stays = [cell for cell in order if not mask[cell]]
+    stays = [cell for cell in order if not mask[cell[0]][cell[1]]]
     rest = [cell for cell in goes if not counts[cell]]
     for cell in (stays + rest)[: pictures - own]:
         counts[cell] = 1

@@ -63,24 +63,36 @@ class Rows:
         file = self._own_folder() / f"{name_of(sorted(names))}.safetensors"
         keep(file, {"rows": rows.contiguous()}, note)
 
+    def names(self) -> set[str]:
+        """The names of all rows that are kept; no row is read."""
+        return {name for file in self._files() for name in _names(file)}
+
     def shipped(self) -> set[str]:
-        """The names of all rows that come with the package."""
-        files = (bundled(self.kind) / self.model).glob("*.safetensors")
-        return {name for file in files for name in _names(file)}
+        """The names of those that come with the package."""
+        return {name for file in _files_of(self._shipped_folder()) for name in _names(file)}
+
+    def _shipped_folder(self) -> Path:
+        return bundled(self.kind) / self.model
 
     def _own_folder(self) -> Path:
         return cache_dir() / self.kind / self.model
 
-    def _files(self) -> Iterator[Path]:
+    def _files(self) -> list[Path]:
         """All files with rows of this kind and model, those of the package first."""
-        for folder in (bundled(self.kind) / self.model, self._own_folder()):
-            yield from sorted(folder.glob("*.safetensors"))
+        return [*_files_of(self._shipped_folder()), *_files_of(self._own_folder())]
+
+
+def _files_of(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.safetensors"))
 
 
 def _names(file: Path) -> list[str]:
-    """The names of the rows of a file."""
-    with safe_open(file, "pt") as opened:
-        return json.loads(opened.metadata()["names"])
+    """The names of the rows of a file; none if it is damaged, of which reading the rows warns."""
+    try:
+        with safe_open(file, "pt") as opened:
+            return json.loads(opened.metadata()["names"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return []
 
 
 def _read(file: Path, wanted: set[str]) -> tuple[list[str], Tensor | None, float]:
